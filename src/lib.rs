@@ -1,0 +1,1 @@
+//! Punctual, the durable task scheduler that keeps its promises.
