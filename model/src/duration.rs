@@ -39,11 +39,8 @@ pub struct ParseDurationError {
 /// # Errors
 /// Names the byte at which the text stops being a duration and what was expected there.
 pub fn parse_signed(text: &str) -> Result<SignedDuration, ParseDurationError> {
-    let fail = |at: usize, reason| ParseDurationError {
-        text: text.chars().take(MAX_TEXT).collect(),
-        at,
-        reason,
-    };
+    let fail =
+        |at: usize, reason| ParseDurationError { text: text.chars().take(MAX_TEXT).collect(), at, reason };
     if text.len() > MAX_TEXT {
         return Err(fail(MAX_TEXT, "longer than 64 bytes"));
     }
@@ -78,7 +75,10 @@ pub fn parse_signed(text: &str) -> Result<SignedDuration, ParseDurationError> {
             }
             None => return Err(fail(at, "expected a unit: w, d, h, m, s, ms, us or ns")),
         };
-        total = number.checked_mul(size).and_then(|n| total.checked_add(n)).ok_or_else(|| fail(at, "too large"))?;
+        total = number
+            .checked_mul(size)
+            .and_then(|n| total.checked_add(n))
+            .ok_or_else(|| fail(at, "too large"))?;
         rest = &rest[letters..];
     }
     let total = if negative { -total } else { total };

@@ -4,4 +4,24 @@
 //! no clock reads, no randomness, no async, no logging.
 
 pub mod duration;
+pub mod error;
+pub mod event;
+mod id;
+pub mod outcome;
+pub mod overlap;
+pub mod restart;
+pub mod run;
 pub mod schedule;
+pub mod state;
+pub mod task;
+pub mod work;
+
+pub use error::{Error, ErrorCode};
+pub use id::{ParseIdError, RunId, TaskId};
+pub use outcome::{Exit, Failure, FailureKind, Outcome};
+pub use overlap::Overlap;
+pub use run::{Run, Trigger};
+pub use schedule::{CatchUp, CatchUpPolicy, Schedule};
+pub use state::{CancelWhy, Life, LostWhy, RunEvent, RunState, RunStateName, StopWhy};
+pub use task::{Owner, Task, TaskProgress, TaskSpec, TaskStatus, TaskType};
+pub use work::Work;
