@@ -1,1 +1,12 @@
-//! placeholder
+//! Remembers: tasks, runs, their order in the queue, and nothing else.
+//!
+//! Floor 1 of the house. Judges conditions and keeps the queue; never decides *why* a state changes, knows no
+//! restart rules and no processes.
+
+mod error;
+mod hints;
+mod store;
+
+pub use error::Error;
+pub use hints::Hints;
+pub use store::*;
