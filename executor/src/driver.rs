@@ -1,0 +1,72 @@
+//! What starts and watches one kind of work.
+
+use async_trait::async_trait;
+use punctual_model::event::Event;
+use punctual_model::{Failure, Outcome, Run, Task};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One attempt of a run, with everything a driver needs; it asks nothing upward.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// The run, in `Starting`, with its attempt and epoch.
+    pub run: Arc<Run>,
+    /// The definition it is run by.
+    pub task: Arc<Task>,
+}
+
+/// Starts one kind of work.
+#[async_trait]
+pub trait Driver: Send + Sync {
+    /// The name tasks use.
+    fn name(&self) -> &'static str;
+
+    /// Starts an attempt. Returns once the work lives, or says why it does not.
+    async fn start(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Result<Box<dyn Handle>, Failure>;
+
+    /// Finds an attempt of an earlier session alive and goes on watching it; none if that cannot be. Whatever
+    /// of it lives and cannot be watched is ended before this returns.
+    async fn recover(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Option<Box<dyn Handle>>;
+}
+
+/// Work that lives.
+#[async_trait]
+pub trait Handle: Send + Sync {
+    /// Waits for its end. Cancel-safe, and answers the same whenever it is asked.
+    async fn wait(&self) -> Outcome;
+
+    /// Asks it to end: the polite signal at once, after the grace the impolite one for all of it. Returns when
+    /// nothing of it lives, or says what could not be ended. A second call while the first one waits, with a
+    /// shorter grace, shortens it.
+    async fn kill(&self, signal: &str, grace: Duration) -> Result<(), String>;
+
+    /// Sends a signal.
+    async fn signal(&self, signal: &str) -> Result<(), String>;
+
+    /// Leaves it alone, because the node stops. `true` if it goes on by itself and can be recovered later.
+    async fn detach(&self) -> bool;
+}
+
+/// Where an attempt's words go while it lives.
+pub trait RunSink: Send + Sync {
+    /// Output, exact bytes, in order. Returns once it is taken; a full disk is an event of the run.
+    fn output(&self, stream: Stream, bytes: &[u8]);
+
+    /// Something worth telling.
+    fn event(&self, event: Event);
+
+    /// What the work wants to find again in a later attempt or a resume.
+    fn save(&self, state: Value);
+}
+
+/// Which output stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// What a handler logs, and what the engine itself adds.
+    Log,
+}

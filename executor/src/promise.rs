@@ -1,0 +1,27 @@
+//! The handle to a run: resolves when the run has ended and that is durable.
+
+use crate::error::Error;
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use punctual_model::{Run, RunId, RunState};
+
+/// A promise that a run will end. Any number may wait, also after the end, also after a restart of the process
+/// (ask for it again by the run's id). Dropping it does not cancel the run.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait RunPromise: Send + Sync {
+    /// The run it is about.
+    fn id(&self) -> RunId;
+
+    /// Where the run is now.
+    async fn state(&self) -> Result<RunState, Error>;
+
+    /// Waits for the end and answers the final record.
+    async fn wait(&self) -> Result<Run, Error>;
+
+    /// Ends the run; twice or after the end is harmless. Answers once the intent is durable.
+    async fn cancel(&self) -> Result<(), Error>;
+
+    /// The run's states from now on, ending with the final one.
+    async fn watch(&self) -> Result<BoxStream<'static, RunState>, Error>;
+}
