@@ -14,6 +14,7 @@ pub mod run;
 pub mod schedule;
 pub mod state;
 pub mod task;
+pub mod validate;
 pub mod work;
 
 pub use error::{Error, ErrorCode};
