@@ -5,7 +5,7 @@
 
 use super::error::ScheduleError;
 use jiff::{SignedDuration, Timestamp};
-use punctual_model::duration;
+use punctual_model::{TaskId, TaskSpec, duration};
 use punctual_model::schedule::MAX_SPAN;
 use std::time::Duration;
 
@@ -22,6 +22,12 @@ pub struct Spread {
     /// Each task is moved by its own share of this window, the same for all its dues. Whole
     /// milliseconds.
     pub splay: Duration,
+}
+
+impl From<&TaskSpec> for Spread {
+    fn from(spec: &TaskSpec) -> Self {
+        Self { offset: spec.offset, jitter: spec.jitter, splay: spec.splay }
+    }
 }
 
 impl Spread {
@@ -52,13 +58,14 @@ impl Spread {
         Ok(())
     }
 
-    /// When the run of `task` (its id as a number) for `due` starts. Saturates at the ends of time.
+    /// When the run of `task` for `due` starts. Saturates at the ends of time.
     ///
-    /// Part of the stored contract: `jitter = mix(mix(task) ^ due in ms) mod window in ms` and
-    /// `splay = mix(task ^ "splay" as a big-endian number) mod window in ms`, with `mix` the step of
+    /// Part of the stored contract: `jitter = mix(mix(task id) ^ due in ms) mod window in ms` and
+    /// `splay = mix(task id ^ "splay" as a big-endian number) mod window in ms`, with `mix` the step of
     /// SplitMix64 (Steele, Lea, Flood 2014). To change it would start runs of known dues at new times.
     #[must_use]
-    pub fn run_at(&self, task: u64, due: Timestamp) -> Timestamp {
+    pub fn run_at(&self, task: TaskId, due: Timestamp) -> Timestamp {
+        let task = task.get();
         let share = |hash: u64, window: Duration| match u64::try_from(window.as_millis()) {
             Ok(window @ 1..) => SignedDuration::from_millis(i64::try_from(hash % window).unwrap_or(0)),
             _ => SignedDuration::ZERO,
@@ -98,7 +105,7 @@ mod tests {
         };
         let due = Timestamp::from_second(1_800_000_000).unwrap();
         let shifts: Vec<i64> = [1, 2, 0xdead_beef_0000_0001]
-            .map(|task| spread.run_at(task, due).as_millisecond() - due.as_millisecond())
+            .map(|task| spread.run_at(TaskId::new(task).unwrap(), due).as_millisecond() - due.as_millisecond())
             .into();
         assert_eq!(shifts, [108_144, 397_599, 320_375], "these numbers are stored in the field: they may never change");
     }
