@@ -5,6 +5,7 @@
 
 mod error;
 mod hints;
+pub mod ledger;
 mod store;
 
 pub use error::Error;

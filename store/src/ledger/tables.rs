@@ -1,0 +1,315 @@
+//! The seam between the rules and an embedded database: what the ledger reads, and what it wants written.
+//!
+//! [`Tables`] is the *committed* state, typed; [`Change`] is one write. The ledger lays the changes of the
+//! batch it is judging over the tables itself, so an implementation only reads what is committed and, later,
+//! writes all changes of a batch in one commit. It knows no rule, and no rule knows a key or a byte.
+
+use crate::error::Error;
+use crate::store::Quarantined;
+use jiff::Timestamp;
+use punctual_model::task::Retention;
+use punctual_model::{
+    Overlap, Run, RunId, Task, TaskId, TaskProgress, TaskSpec, TaskStatus, TaskType, Trigger,
+};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The committed state of an embedded store. Synchronous; called from the writer and from readers.
+///
+/// Each read either answers, or fails for one of two reasons. [`Error::Unreadable`]: this one record cannot be
+/// decoded; the implementation has put it into its [`Quarantine`] already and the ledger goes on as if it were
+/// absent. [`Error::Failed`]: the database itself does not answer; nothing goes on.
+///
+/// Scans call `visit` in ascending order (descending where `newest_first`) until it breaks or the range ends.
+/// They leave unreadable entries out, after putting them into the quarantine. They must seek to where they
+/// begin, and never walk there from the head of the keyspace: that range is full of what was deleted.
+pub trait Tables {
+    /// The one record about the store itself.
+    fn meta(&self) -> Result<Option<Meta>, Error>;
+
+    /// A run by its id.
+    fn run(&self, id: RunId) -> Result<Option<Run>, Error>;
+
+    /// The small record of a task; also of a deleted one.
+    fn head(&self, task: TaskId) -> Result<Option<Head>, Error>;
+
+    /// One revision of a definition. Asked for with each claim: an implementation that has to decode keeps
+    /// the ones last used.
+    fn definition(&self, task: TaskId, revision: u64) -> Result<Option<Arc<Task>>, Error>;
+
+    /// Who has this name among the tasks of this type.
+    fn name(&self, kind: &TaskType, name: &str) -> Result<Option<TaskId>, Error>;
+
+    /// Which run has this idempotency key of this task.
+    fn key(&self, task: TaskId, key: &str) -> Result<Option<RunId>, Error>;
+
+    /// Heads with ids above `after`, ascending.
+    fn heads(
+        &self,
+        after: Option<TaskId>,
+        visit: &mut dyn FnMut(TaskId, Head) -> ControlFlow<()>,
+    ) -> Result<(), Error>;
+
+    /// Entries of the open index from this key on (inclusive; none means from the beginning), ascending,
+    /// through all later lanes.
+    fn open(
+        &self,
+        from: Option<OpenKey>,
+        visit: &mut dyn FnMut(OpenKey, OpenMark) -> ControlFlow<()>,
+    ) -> Result<(), Error>;
+
+    /// Runs beyond `after` in the direction of the scan (exclusive; none means from its beginning).
+    fn runs(
+        &self,
+        after: Option<RunId>,
+        newest_first: bool,
+        visit: &mut dyn FnMut(Run) -> ControlFlow<()>,
+    ) -> Result<(), Error>;
+
+    /// Ids of the runs of one task, as [`Self::runs`].
+    fn runs_of(
+        &self,
+        task: TaskId,
+        after: Option<RunId>,
+        newest_first: bool,
+        visit: &mut dyn FnMut(RunId) -> ControlFlow<()>,
+    ) -> Result<(), Error>;
+
+    /// The highest ids there are, as far as their keys tell.
+    fn last_ids(&self) -> Result<(Option<TaskId>, Option<RunId>), Error>;
+}
+
+/// One write. All changes of a batch go into one atomic, synced commit; there is at most one per key in a
+/// batch, so their order is free. `None` deletes.
+#[derive(Debug, Clone, Copy)]
+pub enum Change<'a> {
+    /// The record about the store itself.
+    Meta(Meta),
+    /// A run.
+    Run(RunId, Option<&'a Run>),
+    /// The head of a task; heads are never deleted, so that ids are never used again.
+    Head(TaskId, &'a Head),
+    /// One revision of a definition.
+    Definition(TaskId, u64, Option<&'a Arc<Task>>),
+    /// Who has a name.
+    Name(&'a TaskType, &'a str, Option<TaskId>),
+    /// Which run has an idempotency key.
+    Key(TaskId, &'a str, Option<RunId>),
+    /// An entry of the open index.
+    Open(OpenKey, Option<OpenMark>),
+    /// An entry of the index of runs by task; `false` deletes it.
+    OfTask(TaskId, RunId, bool),
+}
+
+/// What is remembered of the store itself. The sequence number of commits belongs to whoever commits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// The last epoch that was given out.
+    pub epoch: u64,
+    /// No id up to this one may be given out again; besides those that are still to be seen.
+    pub id_floor: u64,
+}
+
+/// The small record of a task: everything that a due or the end of a run has to read and write, so that
+/// neither parses a definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The current revision.
+    pub revision: u64,
+    /// The oldest revision that may still be stored.
+    pub oldest_revision: u64,
+    /// Whether dues are acted on.
+    pub status: HeadStatus,
+    /// What the queue has to know of the current definition.
+    pub digest: Digest,
+    /// What its runs have moved.
+    pub progress: TaskProgress,
+    /// Records of ended runs that are kept.
+    pub kept_runs: u64,
+    /// Records of dues that did not become runs (Skipped, Missed) that are kept.
+    pub kept_marks: u64,
+    /// No record of this task has an id below this one: pruning starts here.
+    pub history_from: Option<RunId>,
+}
+
+/// Whether a task is there, and its dues acted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadStatus {
+    /// Its dues become runs.
+    Active,
+    /// It has no dues.
+    Paused,
+    /// It is gone; only its history is left.
+    Deleted,
+}
+
+impl From<TaskStatus> for HeadStatus {
+    fn from(status: TaskStatus) -> Self {
+        match status {
+            TaskStatus::Active => Self::Active,
+            TaskStatus::Paused => Self::Paused,
+        }
+    }
+}
+
+/// What the queue and retention have to know of a definition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digest {
+    /// The overlap policy is another one than `allow`: at most one unforced run at work.
+    pub serial: bool,
+    /// The task's own concurrency limit, which holds for forced runs, too.
+    pub own_limit: Option<u32>,
+    /// The concurrency key shared with other tasks, and this task's limit under it.
+    pub shared: Option<SharedLimit>,
+    /// How many caught-up runs may be at work at once; at least 1.
+    pub catch_up_rate: u32,
+    /// Higher goes first.
+    pub priority: i8,
+    /// How long history is kept.
+    pub retention: Retention,
+}
+
+/// A limit that counts the runs of all tasks with the same key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedLimit {
+    /// The key.
+    pub key: Arc<str>,
+    /// A run of this task may start while fewer than this are at work under the key.
+    pub limit: u32,
+}
+
+impl Digest {
+    /// The digest of a definition.
+    #[must_use]
+    pub fn of(spec: &TaskSpec) -> Self {
+        let (own_limit, shared) = match &spec.concurrency {
+            None => (None, None),
+            Some(concurrency) => match &concurrency.key {
+                None => (Some(concurrency.limit), None),
+                Some(key) => (None, Some(SharedLimit { key: key.as_str().into(), limit: concurrency.limit })),
+            },
+        };
+        Self {
+            serial: spec.overlap != Overlap::Allow,
+            own_limit,
+            shared,
+            catch_up_rate: spec.catch_up.rate.max(1),
+            priority: spec.priority,
+            retention: spec.retention,
+        }
+    }
+}
+
+/// Which of a task's lanes. The order is that of the index; it must never change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum LaneKind {
+    /// Dues, and runs that somebody asked for.
+    Regular = 0,
+    /// Runs that pass the overlap policy by.
+    Forced = 1,
+    /// Dues of the past, which have a rate of their own and must not hold up the present ones.
+    CatchUp = 2,
+}
+
+impl LaneKind {
+    /// All of them, in order.
+    pub const ALL: [Self; 3] = [Self::Regular, Self::Forced, Self::CatchUp];
+}
+
+/// A queue within the queue: the waiting runs of one task and kind, oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lane {
+    /// The task.
+    pub task: TaskId,
+    /// Which of its lanes.
+    pub kind: LaneKind,
+}
+
+impl Lane {
+    /// The lane in which a run waits; the same for all its life.
+    #[must_use]
+    pub fn of(run: &Run) -> Self {
+        let kind = match run.trigger {
+            _ if run.forced => LaneKind::Forced,
+            Trigger::CatchUp => LaneKind::CatchUp,
+            Trigger::Schedule | Trigger::Manual | Trigger::Retry { .. } | Trigger::Resume { .. } => {
+                LaneKind::Regular
+            }
+        };
+        Self { task: run.task, kind }
+    }
+}
+
+/// Key of the open index, in the order (task, kind, ready, run). Every unfinished run has exactly one entry,
+/// whose key follows from its record ([`OpenKey::of`]); a run that ended has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OpenKey {
+    /// Where it waits, waited, or would wait.
+    pub lane: Lane,
+    /// When it is ready; may lie anywhere in the range of [`Timestamp`].
+    pub ready: Timestamp,
+    /// The run.
+    pub run: RunId,
+}
+
+impl OpenKey {
+    /// The key of a run, as its record is now.
+    #[must_use]
+    pub fn of(run: &Run) -> Self {
+        Self { lane: Lane::of(run), ready: run.ready_at(), run: run.id }
+    }
+}
+
+/// What the open index tells of a run without its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenMark {
+    /// It is at work; else it waits.
+    pub at_work: bool,
+    /// It has been started at least once.
+    pub begun: bool,
+}
+
+impl OpenMark {
+    /// The mark of an unfinished run, as its record is now.
+    #[must_use]
+    pub fn of(run: &Run) -> Self {
+        Self { at_work: run.state().is_at_work(), begun: run.life.attempt > 0 }
+    }
+}
+
+/// Records that could not be read. Filled by an implementation of [`Tables`], read by whoever reports.
+#[derive(Debug, Default)]
+pub struct Quarantine {
+    records: Mutex<BTreeMap<(String, String), String>>,
+}
+
+impl Quarantine {
+    /// Most records that are listed: damage beyond it is no longer a matter of single records.
+    pub const MAX: usize = 1_000;
+
+    /// Sets a record aside and gives back the error to answer with.
+    pub fn report(&self, kind: &'static str, key: &[u8], reason: impl std::fmt::Display) -> Error {
+        let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        let reason = reason.to_string();
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        if records.len() < Self::MAX && !records.contains_key(&(kind.to_owned(), hex.clone())) {
+            tracing::error!(kind, key = hex, reason, "a stored record cannot be read and is set aside");
+            records.insert((kind.to_owned(), hex), reason.clone());
+        }
+        Error::Unreadable { kind, reason }
+    }
+
+    /// What was set aside since the store was opened, by kind and key.
+    #[must_use]
+    pub fn list(&self) -> Vec<Quarantined> {
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let item = |((kind, key), reason): (&(String, String), &String)| Quarantined {
+            kind: kind.clone(),
+            key: key.clone(),
+            reason: reason.clone(),
+        };
+        records.iter().map(item).collect()
+    }
+}
