@@ -174,7 +174,10 @@ fn a_plan_too_long_for_one_commit_says_so_and_goes_on_where_it_stopped() {
 fn a_schedule_that_has_ended_is_accounted_for_up_to_its_last_due() {
     let once = compile(&[Schedule::At(at(100)), Schedule::At(at(50))]);
     let late = plan(&ask(&once, CatchUpPolicy::Latest, 0, 500));
-    assert_eq!((dues(&late.caught_up), missed(&late)), (vec![100], Some((50, 50, 1, MissedWhy::PolicyLatest))));
+    assert_eq!(
+        (dues(&late.caught_up), missed(&late)),
+        (vec![100], Some((50, 50, 1, MissedWhy::PolicyLatest)))
+    );
     let done = plan(&Question { checkpoint: late.checkpoint, ..ask(&once, CatchUpPolicy::Latest, 0, 500) });
     assert_eq!((done.checkpoint, done.missed, done.caught_up.len()), (at(100), None, 0));
 }

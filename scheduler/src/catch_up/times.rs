@@ -46,8 +46,9 @@ impl<'a> Times<'a> {
     pub(crate) fn first_after(&self, after: Timestamp, moment: Timestamp) -> Option<Timestamp> {
         let jitter = SignedDuration::try_from(self.spread.jitter).unwrap_or(SignedDuration::MAX);
         let may_reach = back(moment, self.shift.saturating_add(jitter));
-        let dues = std::iter::successors(self.timeline.next(after.max(may_reach)), |due| self.timeline.next(*due));
-        dues.into_iter().find(|due| self.run_at(*due) > moment)
+        let dues =
+            std::iter::successors(self.timeline.next(after.max(may_reach)), |due| self.timeline.next(*due));
+        { dues }.find(|due| self.run_at(*due) > moment)
     }
 
     /// The first due after `after` that is not owed yet at `now`.

@@ -15,7 +15,7 @@ mod tests;
 pub use error::Error;
 pub use statistics::Statistics;
 
-use crate::catch_up::{self, Plan, Times};
+use crate::catch_up::{self, Plan};
 use crate::schedule::Zone;
 use crate::timetable::{EARLIEST, Placed, Timetable, When};
 use compiled::{Compiled, Compiler};
@@ -154,7 +154,8 @@ impl Scheduler {
             _ => Ok(None),
         };
         let when = first.as_ref().ok().copied().flatten();
-        let plan = compiled.as_ref().map_or_else(|_| self.inner.compiler.nothing(), |plan| Ok(Arc::clone(plan)))?;
+        let plan =
+            compiled.as_ref().map_or_else(|_| self.inner.compiler.nothing(), |plan| Ok(Arc::clone(plan)))?;
         let mut state = self.inner.lock();
         let head = state.timetable.next_run_at();
         let placed = state.timetable.put(task.id, task.revision, plan, when);
@@ -285,7 +286,13 @@ impl Scheduler {
         let (tasks, waiting) = (state.timetable.len(), state.timetable.waiting());
         drop(state);
         let overdue_since = next_run_at.filter(|run_at| *run_at <= now);
-        self.inner.counters.read(Statistics { tasks, waiting, next_run_at, overdue_since, ..Statistics::default() })
+        self.inner.counters.read(Statistics {
+            tasks,
+            waiting,
+            next_run_at,
+            overdue_since,
+            ..Statistics::default()
+        })
     }
 }
 
@@ -302,12 +309,11 @@ impl Inner {
             assert!(*self.trap.lock().unwrap() != Some(task), "trapped");
             evaluate()
         };
-        #[cfg(not(test))]
-        let _ = task;
         // Timelines are immutable, so a panic leaves nothing half done.
         catch_unwind(AssertUnwindSafe(evaluate)).map_err(|panic| {
-            let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
-            format!("evaluating the schedule panicked: {}", text.unwrap_or("no message"))
+            let text =
+                panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+            format!("evaluating the schedule of task {task} panicked: {}", text.unwrap_or("no message"))
         })
     }
 }

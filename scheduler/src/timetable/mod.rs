@@ -11,14 +11,13 @@ mod instant;
 #[cfg(test)]
 mod tests;
 
+pub use instant::{EARLIEST, LATEST};
+
 use hashbrown::HashTable;
 use instant::Nanos;
 use jiff::Timestamp;
 use punctual_model::TaskId;
 use std::sync::Arc;
-
-/// First and last instant that has a place here: the years that 64 bits of nanoseconds reach.
-pub use instant::{EARLIEST, LATEST};
 
 const CHILDREN: usize = 4;
 

@@ -101,7 +101,10 @@ fn instants_keep_their_nanoseconds_and_those_beyond_the_horizon_never_come_up() 
     assert_eq!(table.waiting(), 1);
     let edge = When { due: LATEST, run_at: LATEST };
     assert_eq!(table.put(id(2), 1, Arc::new(()), Some(edge)), Placed::Done);
-    assert_eq!(table.put(id(3), 1, Arc::new(()), Some(When { due: EARLIEST, run_at: Timestamp::MIN })), Placed::Done);
+    assert_eq!(
+        table.put(id(3), 1, Arc::new(()), Some(When { due: EARLIEST, run_at: Timestamp::MIN })),
+        Placed::Done
+    );
     assert_eq!(table.next_run_at(), Some(EARLIEST));
 }
 
