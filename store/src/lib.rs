@@ -6,6 +6,7 @@
 mod error;
 mod hints;
 pub mod ledger;
+mod record;
 mod store;
 
 pub use error::Error;

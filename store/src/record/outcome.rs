@@ -1,0 +1,106 @@
+//! The end of an attempt on disk.
+
+use super::Unreadable;
+use super::code::FailureCode;
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+use punctual_model::outcome::OutputSummary;
+use punctual_model::{Exit, Failure, Outcome};
+use serde_json::Value;
+
+/// An end without anything to tell is one byte.
+#[derive(Debug, PartialEq, Encode, Decode)]
+#[cbor(array)]
+pub(super) struct OutcomeTwin {
+    #[n(0)]
+    exit: Option<ExitTwin>,
+    #[n(1)]
+    error: Option<FailureTwin>,
+    #[n(2)]
+    result: Option<ByteVec>,
+    #[n(3)]
+    output: Option<OutputTwin>,
+}
+
+#[derive(Debug, PartialEq, Encode, Decode)]
+#[cbor(flat)]
+enum ExitTwin {
+    #[n(0)]
+    Code(#[n(0)] i32),
+    #[n(1)]
+    Signal(#[n(0)] i32),
+}
+
+#[derive(Debug, PartialEq, Encode, Decode)]
+#[cbor(array)]
+struct FailureTwin {
+    #[n(0)]
+    kind: FailureCode,
+    #[n(1)]
+    message: String,
+    #[n(2)]
+    recoverable: Option<bool>,
+}
+
+#[derive(Debug, PartialEq, Encode, Decode)]
+#[cbor(array)]
+struct OutputTwin {
+    #[n(0)]
+    bytes: u64,
+    #[n(1)]
+    dropped: Option<u64>,
+}
+
+impl From<&Outcome> for OutcomeTwin {
+    fn from(outcome: &Outcome) -> Self {
+        Self {
+            exit: outcome.exit.map(|exit| match exit {
+                Exit::Code(code) => ExitTwin::Code(code),
+                Exit::Signal(signal) => ExitTwin::Signal(signal),
+            }),
+            error: outcome.error.as_ref().map(|failure| FailureTwin {
+                kind: failure.kind.into(),
+                message: failure.message.clone(),
+                recoverable: failure.recoverable.then_some(true),
+            }),
+            result: outcome.result.as_ref().map(json_bytes),
+            output: outcome.output.map(|output| OutputTwin {
+                bytes: output.bytes,
+                dropped: (output.dropped > 0).then_some(output.dropped),
+            }),
+        }
+    }
+}
+
+impl TryFrom<OutcomeTwin> for Outcome {
+    type Error = Unreadable;
+
+    fn try_from(twin: OutcomeTwin) -> Result<Self, Unreadable> {
+        Ok(Self {
+            exit: twin.exit.map(|exit| match exit {
+                ExitTwin::Code(code) => Exit::Code(code),
+                ExitTwin::Signal(signal) => Exit::Signal(signal),
+            }),
+            error: twin.error.map(|failure| Failure {
+                kind: failure.kind.into(),
+                message: failure.message,
+                recoverable: failure.recoverable.unwrap_or_default(),
+            }),
+            result: twin.result.map(|bytes| json_value(&bytes)).transpose()?,
+            output: twin.output.map(|output| OutputSummary {
+                bytes: output.bytes,
+                dropped: output.dropped.unwrap_or_default(),
+            }),
+        })
+    }
+}
+
+/// A JSON value as its own text.
+pub(super) fn json_bytes(value: &Value) -> ByteVec {
+    value.to_string().into_bytes().into()
+}
+
+/// The value of that text.
+pub(super) fn json_value(bytes: &[u8]) -> Result<Value, Unreadable> {
+    serde_json::from_slice(bytes).map_err(Unreadable::content)
+}
