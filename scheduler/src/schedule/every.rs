@@ -51,6 +51,10 @@ impl Interval {
         Duration::from_secs(self.seconds.unsigned_abs())
     }
 
+    pub(super) fn anchor(self) -> Timestamp {
+        self.anchor
+    }
+
     /// The canonical form, for sharing.
     pub(super) fn key(self) -> String {
         format!("{}@{}", self.seconds, self.anchor.as_nanosecond())

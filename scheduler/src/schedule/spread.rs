@@ -5,8 +5,8 @@
 
 use super::error::ScheduleError;
 use jiff::{SignedDuration, Timestamp};
-use punctual_model::{TaskId, TaskSpec, duration};
 use punctual_model::schedule::MAX_SPAN;
+use punctual_model::{TaskId, TaskSpec, duration};
 use std::time::Duration;
 
 /// Separates the splay of a task from its jitter, so that equal windows do not give equal shifts.
@@ -105,8 +105,14 @@ mod tests {
         };
         let due = Timestamp::from_second(1_800_000_000).unwrap();
         let shifts: Vec<i64> = [1, 2, 0xdead_beef_0000_0001]
-            .map(|task| spread.run_at(TaskId::new(task).unwrap(), due).as_millisecond() - due.as_millisecond())
+            .map(|task| {
+                spread.run_at(TaskId::new(task).unwrap(), due).as_millisecond() - due.as_millisecond()
+            })
             .into();
-        assert_eq!(shifts, [108_144, 397_599, 320_375], "these numbers are stored in the field: they may never change");
+        assert_eq!(
+            shifts,
+            [108_144, 397_599, 320_375],
+            "these numbers are stored in the field: they may never change"
+        );
     }
 }

@@ -3,8 +3,8 @@
 //! The timetable asks for the next due, catch-up asks what lies in a stretch of downtime. Knows
 //! nothing of offset, jitter, checkpoints or runs.
 
-use super::cron::{Expression, Parsed, firing};
-use super::error::{ScheduleError, quoted};
+use super::cron::{CronError, Expression, Parsed, firing};
+use super::error::ScheduleError;
 use super::every::{Interval, whole};
 use super::zone::Zone;
 use jiff::{SignedDuration, Timestamp};
@@ -50,7 +50,7 @@ impl Timeline {
     pub(super) fn build(
         schedules: &[Schedule],
         zone: &Zone,
-        mut intern: impl FnMut(&Parsed) -> Result<Arc<Expression>, ScheduleError>,
+        mut intern: impl FnMut(&Parsed) -> Result<Arc<Expression>, CronError>,
     ) -> Result<Self, ScheduleError> {
         if schedules.len() > MAX_SCHEDULES {
             return Err(ScheduleError::TooMany { count: schedules.len(), max: MAX_SCHEDULES });
@@ -58,7 +58,7 @@ impl Timeline {
         let mut part = |schedule: &Schedule| {
             Ok(match schedule {
                 Schedule::Cron(Cron { expr, dst_gap, dst_overlap }) => {
-                    let expression = intern(&Parsed::new(expr)?).map_err(|error| of_text(error, expr))?;
+                    let expression = intern(&Parsed::new(expr)?).map_err(|error| error.quoting(expr))?;
                     Part::Cron { expression, gap: *dst_gap, overlap: *dst_overlap }
                 }
                 Schedule::Every(every) => Part::Every(Interval::new(every)?),
@@ -191,12 +191,4 @@ impl Part {
         };
         ScheduleError::Exhausted { schedule, reason }
     }
-}
-
-/// Lets an error about an expression quote what the user wrote instead of its normal form.
-fn of_text(mut error: ScheduleError, expr: &str) -> ScheduleError {
-    if let ScheduleError::Cron(error) = &mut error {
-        error.expr = quoted(expr);
-    }
-    error
 }

@@ -16,6 +16,13 @@ pub struct CronError {
     pub hint: Option<String>,
 }
 
+impl CronError {
+    /// The same error about the text that the user wrote.
+    pub(in super::super) fn quoting(self, expr: &str) -> Self {
+        Self { expr: quoted(expr), ..self }
+    }
+}
+
 impl fmt::Display for CronError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "invalid cron expression {:?} at byte {}: {}", self.expr, self.at, self.reason)?;

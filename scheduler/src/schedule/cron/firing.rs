@@ -4,7 +4,7 @@
 //! of instants. What is special happens where two stretches meet: civil times between them that
 //! never show on the wall (the gap), or that show twice (the overlap).
 
-use super::super::zone::Zone;
+use super::super::zone::{Stretch, Zone};
 use super::expression::Expression;
 use punctual_model::schedule::{DstGap, DstOverlap};
 
@@ -65,4 +65,30 @@ pub(in super::super) fn next(
         }
     }
     None
+}
+
+/// A clock change that an expression with fixed times runs into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in super::super) struct Change {
+    /// The instant of the change, in seconds.
+    pub(in super::super) at: i64,
+    /// What the wall clock shows just before it, in civil seconds.
+    pub(in super::super) from: i64,
+    /// What it shows from then on.
+    pub(in super::super) to: i64,
+    /// The first time of the expression that the change skips or repeats, in civil seconds.
+    pub(in super::super) hits: i64,
+}
+
+/// The clock changes after `after` and not after `until` that skip or repeat a time of the
+/// expression. None for expressions that follow real time.
+pub(in super::super) fn changes(expression: &Expression, zone: &Zone, after: i64, until: i64) -> Vec<Change> {
+    let pairs = zone.stretches().windows(2).filter(|pair| (after + 1..=until).contains(&pair[1].start));
+    let change = |pair: &[Stretch]| {
+        let at = pair[1].start;
+        let (from, to) = (at + i64::from(pair[0].offset), at + i64::from(pair[1].offset));
+        let hits = expression.next(from.min(to) - 1)?;
+        (hits < from.max(to)).then_some(Change { at, from, to, hits })
+    };
+    if expression.is_fixed() { pairs.filter_map(change).collect() } else { Vec::new() }
 }

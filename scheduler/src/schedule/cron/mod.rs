@@ -22,5 +22,5 @@ pub use parse::MAX_CRON_BYTES;
 
 pub(super) use day::Special;
 pub(super) use expression::Expression;
-pub(super) use field::Field;
-pub(super) use parse::{Form, Parsed};
+pub(super) use field::{Field, Kind};
+pub(super) use parse::Parsed;

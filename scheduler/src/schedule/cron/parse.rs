@@ -21,7 +21,7 @@ const WORDS: [(&str, &str); 7] = [
 
 /// How many fields were written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Form {
+enum Form {
     /// minute hour day month weekday
     Five,
     /// second, then as five
@@ -33,7 +33,7 @@ pub(in super::super) enum Form {
 /// An expression in fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in super::super) struct Parsed {
-    pub(in super::super) form: Form,
+    form: Form,
     pub(in super::super) seconds: Field,
     pub(in super::super) minutes: Field,
     pub(in super::super) hours: Field,
@@ -41,8 +41,8 @@ pub(in super::super) struct Parsed {
     pub(in super::super) months: Field,
     pub(in super::super) weekdays: Field,
     pub(in super::super) years: Field,
-    /// Whether the user wrote `?` for a day.
-    pub(in super::super) question: bool,
+    /// Whether the text looks like Quartz (`?` for the day) and numbers its weekdays: there Sunday is 1.
+    pub(in super::super) quartz_weekday: bool,
     /// Where the day of the month is written, for the error that no date matches.
     pub(super) day_at: usize,
 }
@@ -135,7 +135,8 @@ impl Parsed {
             months: field(Kind::Month, month)?,
             weekdays: field(Kind::Weekday, weekday)?,
             years: implied(Kind::Year, year)?,
-            question: day.1 == "?" || weekday.1 == "?",
+            quartz_weekday: day.1 == "?"
+                && weekday.1.split(',').any(|item| item.starts_with(|c: char| c.is_ascii_digit())),
             day_at: day.0,
         })
     }
