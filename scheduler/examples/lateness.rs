@@ -22,6 +22,7 @@ async fn main() {
     let seconds = std::env::args().nth(1).and_then(|text| text.parse().ok()).unwrap_or(10);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().expect("a thread for the clock"));
     idle(&clock, seconds).await;
+    report("limit: a thread that sleeps a millisecond, and nothing else", limit(&clock));
     for sleepers in [1_000, 10_000] {
         let late = bare(&clock, sleepers).await;
         report(&format!("clock alone, {sleepers} sleepers within a second"), late);
@@ -69,6 +70,18 @@ async fn bare(clock: &Arc<dyn Clock>, sleepers: u64) -> Vec<SignedDuration> {
         late.push(task.await.expect("no panic"));
     }
     late
+}
+
+/// What the machine can do at this moment: how late a thread comes back from sleeping.
+fn limit(clock: &Arc<dyn Clock>) -> Vec<SignedDuration> {
+    let nap = Duration::from_millis(1);
+    let one = || {
+        let before = clock.monotonic();
+        #[expect(clippy::disallowed_methods, reason = "the bare sleep is what is measured")]
+        std::thread::sleep(nap);
+        SignedDuration::try_from(clock.monotonic() - before - nap).unwrap_or(SignedDuration::MAX)
+    };
+    std::iter::repeat_with(one).take(2_000).collect()
 }
 
 /// The processor time of waiting: one far wall-clock sleeper, as every idle scheduler has.

@@ -79,11 +79,9 @@ pub fn plan(question: &Question<'_>) -> Plan {
     let Question { task, timeline, spread, grace, catch_up, checkpoint, now } = *question;
     let times = Times::new(task, timeline, spread);
     // The cuts: the first due that is not owed, that is not late, that is inside the window.
-    let not_owed = times.first_after(checkpoint, now);
+    let end = times.end_of_owed(checkpoint, now);
     let in_time = times.first_after(checkpoint, just_before(now, grace));
     let inside = times.first_after(checkpoint, just_before(now, catch_up.window));
-    // Two of them may not exist: then the cut is behind everything that can be owed.
-    let end = not_owed.unwrap_or_else(|| next_instant(times.last_due_by(now)));
     let late_end = in_time.unwrap_or(end).min(end);
     let inside = inside.unwrap_or(end);
 
@@ -127,12 +125,15 @@ pub fn plan(question: &Question<'_>) -> Plan {
     }
 }
 
+/// The checkpoint with which a task begins at `now`, when it is created, activated or given another
+/// schedule: `now`, or under a negative offset the newest due that was to run before `now`, so that
+/// nothing that should have started by then comes up.
+pub(crate) fn beginning(times: &Times<'_>, now: Timestamp) -> Timestamp {
+    times.latest(now, times.end_of_owed(now, now)).unwrap_or(now)
+}
+
 /// The last instant that is longer than `age` before `now`.
 fn just_before(now: Timestamp, age: Duration) -> Timestamp {
     let age = SignedDuration::try_from(age).unwrap_or(SignedDuration::MAX);
     now.saturating_sub(age.saturating_add(SignedDuration::from_nanos(1))).unwrap_or(Timestamp::MIN)
-}
-
-fn next_instant(at: Timestamp) -> Timestamp {
-    at.saturating_add(SignedDuration::from_nanos(1)).unwrap_or(Timestamp::MAX)
 }

@@ -62,9 +62,11 @@ impl<'a> Times<'a> {
         self.in_order(dues.take(count).collect())
     }
 
-    /// No due later than this has its `run_at` by `moment`.
-    pub(crate) fn last_due_by(&self, moment: Timestamp) -> Timestamp {
-        back(moment, self.shift)
+    /// Where the dues that are owed at `now` end: before this one. Behind all that could be owed, if
+    /// nothing is due any more.
+    pub(crate) fn end_of_owed(&self, after: Timestamp, now: Timestamp) -> Timestamp {
+        let last = || back(now, self.shift).saturating_add(SignedDuration::from_nanos(1));
+        self.first_after(after, now).unwrap_or_else(|| last().unwrap_or(Timestamp::MAX))
     }
 
     /// Newest due after `after` and before `end`.

@@ -259,6 +259,18 @@ impl Scheduler {
         self.inner.guard(task.id, || catch_up::plan(&question)).map_err(|reason| Error::Evaluation { reason })
     }
 
+    /// The checkpoint with which a task begins at `now`, when it is created, activated or given another
+    /// schedule, zone or offset: `now`, or under a negative offset the newest due that was to run before
+    /// `now`. So none of these makes anything come up that should have started earlier.
+    ///
+    /// # Errors
+    /// As [`Self::schedule`].
+    pub fn beginning(&self, task: &Task, now: Timestamp) -> Result<Timestamp, Error> {
+        let compiled = self.inner.compiler.compile(task)?;
+        let begin = || catch_up::beginning(&compiled.times(task.id), now);
+        self.inner.guard(task.id, begin).map_err(|reason| Error::Evaluation { reason })
+    }
+
     /// The next dues of a task after `from` as if it were active, at most [`MAX_PREVIEW`]; fewer if its
     /// schedule ends. The task need not be known.
     ///

@@ -486,6 +486,23 @@ fn tasks_with_equal_definitions_share_what_is_compiled_of_them() {
     assert!(!Arc::ptr_eq(&one, &other) && Arc::ptr_eq(&one.timeline, &other.timeline));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_new_task_with_a_negative_offset_does_not_begin_with_a_run_that_is_over() {
+    let desk = Desk::open();
+    let early = |offset| task(1, &[every(3600)], |task| task.spec.offset = SignedDuration::from_secs(offset));
+    desk.clock.advance(3000 * SECOND).await;
+    for (offset, beginning, runs) in
+        [(-1800, 3600, (7200, 5400)), (-60, 3000, (3600, 3540)), (1800, 3000, (3600, 5400))]
+    {
+        let task = early(offset);
+        assert_eq!(desk.scheduler.beginning(&task, at(3000)), Ok(at(beginning)));
+        let next = desk.schedule(&task, beginning);
+        assert_eq!(next, Scheduled::Next(When { due: at(runs.0), run_at: at(runs.1) }));
+    }
+    let once = task(2, &[Schedule::At(at(3100))], |task| task.spec.offset = SignedDuration::from_secs(-600));
+    assert_eq!(desk.scheduler.beginning(&once, at(3000)), Ok(at(3100)));
+}
+
 #[test]
 fn a_preview_shows_dues_with_their_start_also_of_a_paused_task() {
     let desk = Desk::closed();
