@@ -4,8 +4,10 @@
 //! restart rules and no processes.
 
 mod error;
+pub mod fjall;
 mod hints;
 pub mod ledger;
+mod queue;
 mod record;
 mod store;
 

@@ -89,8 +89,9 @@ enum KindTwin {
 impl EventLogTwin {
     /// The log with times counted from `base`; none if nothing happened.
     pub(super) fn of(log: &EventLog, base: i128) -> Option<Self> {
-        let twin = |event: &Event| EventTwin { at: Nanos::between(base, event.at), kind: kind_twin(&event.kind) };
-        (!log.is_empty()).then(|| Self {
+        let twin =
+            |event: &Event| EventTwin { at: Nanos::between(base, event.at), kind: kind_twin(&event.kind) };
+        (!log.is_empty() || log.dropped() > 0).then(|| Self {
             first: log.first().iter().map(twin).collect(),
             last: (log.last().len() > 0).then(|| log.last().map(twin).collect()),
             dropped: (log.dropped() > 0).then_some(log.dropped()),
@@ -100,7 +101,10 @@ impl EventLogTwin {
     /// The log again.
     pub(super) fn log(self, base: i128) -> Result<EventLog, Unreadable> {
         let events = |twins: Vec<EventTwin>| -> Result<Vec<Event>, Unreadable> {
-            twins.into_iter().map(|twin| Ok(Event { at: twin.at.after(base)?, kind: kind(twin.kind) })).collect()
+            twins
+                .into_iter()
+                .map(|twin| Ok(Event { at: twin.at.after(base)?, kind: kind(twin.kind) }))
+                .collect()
         };
         let last = events(self.last.unwrap_or_default())?;
         Ok(EventLog::from_parts(events(self.first)?, last, self.dropped.unwrap_or_default()))

@@ -76,7 +76,11 @@ fn full_run() -> Run {
     Run {
         trigger: Trigger::Retry { of: RunId::new(99).unwrap() },
         run_at: at(60),
-        life: Life { state: RunState::Stopping { why: StopWhy::Replaced, since: at(70) }, attempt: 4, epoch: 13 },
+        life: Life {
+            state: RunState::Stopping { why: StopWhy::Replaced, since: at(70) },
+            attempt: 4,
+            epoch: 13,
+        },
         forced: true,
         params: json!({"a": [1, 2.5, null], "b": "ü"}),
         idempotency_key: Some("key-1".into()),
@@ -284,10 +288,12 @@ fn json_value() -> impl Strategy<Value = Value> {
 }
 
 fn state() -> impl Strategy<Value = RunState> {
-    let stop = proptest::sample::select(&[StopWhy::Cancel, StopWhy::Timeout, StopWhy::Replaced, StopWhy::Deleted]);
-    let missed = (instant(), instant(), any::<u64>(), any::<bool>()).prop_map(|(from, to, count, at_least)| {
-        RunState::Missed(Missed { from, to, count, at_least, why: MissedWhy::OverLimit })
-    });
+    let stop =
+        proptest::sample::select(&[StopWhy::Cancel, StopWhy::Timeout, StopWhy::Replaced, StopWhy::Deleted]);
+    let missed =
+        (instant(), instant(), any::<u64>(), any::<bool>()).prop_map(|(from, to, count, at_least)| {
+            RunState::Missed(Missed { from, to, count, at_least, why: MissedWhy::OverLimit })
+        });
     prop_oneof![
         proptest::sample::select(all_states()),
         instant().prop_map(|at| RunState::Scheduled { at }),

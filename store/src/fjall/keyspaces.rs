@@ -1,0 +1,84 @@
+//! The keyspaces of the embedded database, and how each is tuned.
+
+use super::options::Options;
+use fjall::config::{FilterPolicy, PinningPolicy};
+use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions};
+use std::path::Path;
+
+/// A memtable of 8 MiB is flushed in about 50 ms, so a rotation stalls little; eight keyspaces with theirs
+/// full stay below 128 MiB.
+const MEMTABLE: u64 = 8 << 20;
+/// All journals together: what has to be replayed at a start, about half a second. Beyond it the database
+/// flushes keyspaces that hold an old journal back.
+const JOURNALS: u64 = 128 << 20;
+/// Background threads for flushes and compactions: one of them always does flushes first.
+const WORKERS: usize = 2;
+/// Open table files; far below the usual limit of 1,024 descriptors.
+const OPEN_FILES: usize = 200;
+
+/// How many keyspaces there are.
+pub(super) const COUNT: usize = 8;
+
+/// Handles to all of them.
+#[derive(Clone)]
+pub(super) struct Keyspaces {
+    /// The record about the store, and the number of the last commit.
+    pub(super) meta: Keyspace,
+    /// Task → its head.
+    pub(super) heads: Keyspace,
+    /// Task, revision → definition.
+    pub(super) definitions: Keyspace,
+    /// Type, name → task.
+    pub(super) names: Keyspace,
+    /// Task, idempotency key → run.
+    pub(super) keys: Keyspace,
+    /// Run → its record.
+    pub(super) runs: Keyspace,
+    /// Lane, ready time, run → mark: the unfinished runs.
+    pub(super) open: Keyspace,
+    /// Task, run: the runs of a task.
+    pub(super) of_task: Keyspace,
+}
+
+/// Opens the database of a folder, or makes it.
+pub(super) fn open(path: &Path, options: &Options) -> fjall::Result<(Database, Keyspaces)> {
+    let database = Database::builder(path)
+        // The writer syncs each batch by itself, with the mode that it means.
+        .manual_journal_persist(true)
+        .journal_compression(CompressionType::None)
+        .max_journaling_size(JOURNALS)
+        .worker_threads(WORKERS)
+        .max_cached_files(Some(OPEN_FILES))
+        .cache_size(options.cache)
+        .open()?;
+    let keyspaces = Keyspaces {
+        meta: database.keyspace("meta", records)?,
+        heads: database.keyspace("heads", records)?,
+        definitions: database.keyspace("definitions", records)?,
+        names: database.keyspace("names", lookups)?,
+        keys: database.keyspace("keys", lookups)?,
+        runs: database.keyspace("runs", records)?,
+        open: database.keyspace("open", scans)?,
+        of_task: database.keyspace("of_task", scans)?,
+    };
+    Ok((database, keyspaces))
+}
+
+fn base() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE).manual_journal_persist(true)
+}
+
+/// Read by keys that are known to be there: the lowest level, nine tenths of all, needs no filter.
+fn records() -> KeyspaceCreateOptions {
+    base().expect_point_read_hits(true)
+}
+
+/// Asked for what is mostly not there.
+fn lookups() -> KeyspaceCreateOptions {
+    base()
+}
+
+/// Never read by key.
+fn scans() -> KeyspaceCreateOptions {
+    base().filter_policy(FilterPolicy::disabled()).filter_block_pinning_policy(PinningPolicy::all(false))
+}

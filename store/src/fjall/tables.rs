@@ -1,0 +1,258 @@
+//! The committed state as the ledger reads it, and the changes that it wants, as keys and bytes.
+
+use super::definitions::Definitions;
+use super::key;
+use super::keyspaces::Keyspaces;
+use crate::error::Error;
+use crate::ledger::{Change, Head, Meta, OpenKey, OpenMark, Quarantine, Tables};
+use crate::record::{self, Unreadable};
+use fjall::{Database, Guard, Keyspace, OwnedWriteBatch, Readable, Snapshot};
+use punctual_model::{Run, RunId, Task, TaskId, TaskType};
+use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
+
+/// The key of the record about the store.
+const META: &[u8] = b"meta";
+/// The key of the number of the last commit: eight bytes.
+const SEQUENCE: &[u8] = b"sequence";
+
+/// The open database with everything that decoding needs.
+pub(super) struct Core {
+    pub(super) database: Database,
+    pub(super) keyspaces: Keyspaces,
+    pub(super) quarantine: Quarantine,
+    pub(super) definitions: Definitions,
+}
+
+/// The state at one moment. Cheap to make; not to be kept, since the database keeps for it what was deleted
+/// since.
+pub(super) struct View<'a> {
+    core: &'a Core,
+    snapshot: Snapshot,
+}
+
+impl Core {
+    /// What is committed now.
+    pub(super) fn view(&self) -> View<'_> {
+        View { core: self, snapshot: self.database.snapshot() }
+    }
+
+    /// The number of the last commit; 0 before the first.
+    pub(super) fn sequence(&self) -> Result<u64, Error> {
+        match self.keyspaces.meta.get(SEQUENCE).map_err(failed)? {
+            None => Ok(0),
+            Some(value) => key::number(&value).ok_or_else(|| Error::Failed {
+                reason: "the number of the last commit cannot be read".to_owned(),
+            }),
+        }
+    }
+
+    /// A batch that carries its number.
+    pub(super) fn batch(&self, sequence: u64, changes: usize) -> OwnedWriteBatch {
+        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), changes + 1);
+        batch.insert(&self.keyspaces.meta, SEQUENCE, sequence.to_be_bytes());
+        batch
+    }
+
+    /// Adds a change to a batch. The size of its record, for the bound on a batch.
+    pub(super) fn add(&self, batch: &mut OwnedWriteBatch, change: &Change<'_>) -> Result<usize, Error> {
+        let at = &self.keyspaces;
+        let mut put = |keyspace: &Keyspace, key: &[u8], value: Option<&[u8]>| {
+            match value {
+                Some(value) => batch.insert(keyspace, key, value),
+                None => batch.remove(keyspace, key),
+            }
+            key.len() + value.map_or(0, <[u8]>::len)
+        };
+        Ok(match change {
+            Change::Meta(meta) => put(&at.meta, META, Some(&record::encode_meta(*meta))),
+            Change::Run(id, run) => put(&at.runs, &id.to_key(), run.map(record::encode_run).as_deref()),
+            Change::Head(task, head) => put(&at.heads, &task.to_key(), Some(&record::encode_head(head))),
+            Change::Definition(task, revision, definition) => {
+                let value = definition.map(|task| record::encode_task(task)).transpose();
+                let value = value.map_err(|error| Error::Failed { reason: error.to_string() })?;
+                put(&at.definitions, &key::pair(task.get(), *revision), value.as_deref())
+            }
+            Change::Name(kind, name, task) => {
+                put(&at.names, &key::name(kind, name), task.map(TaskId::to_key).as_ref().map(|key| &key[..]))
+            }
+            Change::Key(task, text, run) => {
+                let value = run.map(RunId::to_key);
+                put(&at.keys, &key::idempotency(*task, text), value.as_ref().map(|key| &key[..]))
+            }
+            Change::Open(open, mark) => {
+                put(&at.open, &key::open(*open), mark.map(key::mark).as_ref().map(|mark| &mark[..]))
+            }
+            Change::OfTask(task, run, there) => {
+                put(&at.of_task, &key::pair(task.get(), run.get()), there.then_some(&[][..]))
+            }
+        })
+    }
+}
+
+/// The database does not answer.
+pub(super) fn failed(error: fjall::Error) -> Error {
+    Error::Failed { reason: error.to_string() }
+}
+
+impl View<'_> {
+    /// Reads one record; what cannot be decoded goes into the quarantine.
+    fn get<T>(
+        &self,
+        kind: &'static str,
+        keyspace: &Keyspace,
+        key: &[u8],
+        decode: impl FnOnce(&[u8]) -> Result<T, Unreadable>,
+    ) -> Result<Option<T>, Error> {
+        let Some(value) = self.snapshot.get(keyspace, key).map_err(failed)? else { return Ok(None) };
+        decode(&value).map(Some).map_err(|error| self.core.quarantine.report(kind, key, error))
+    }
+
+    /// Hands on what a scan finds until it is enough; entries that cannot be decoded go into the quarantine.
+    fn scan<T>(
+        &self,
+        kind: &'static str,
+        entries: impl Iterator<Item = Guard>,
+        decode: impl Fn(&[u8], &[u8]) -> Result<T, Unreadable>,
+        visit: &mut dyn FnMut(T) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        for entry in entries {
+            let (key, value) = entry.into_inner().map_err(failed)?;
+            match decode(&key, &value) {
+                Ok(item) => {
+                    if visit(item).is_break() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    self.core.quarantine.report(kind, &key, error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ids(&self, keyspace: &Keyspace) -> Result<Option<u64>, Error> {
+        let Some(last) = self.snapshot.last_key_value(keyspace) else { return Ok(None) };
+        Ok(key::number(&last.key().map_err(failed)?))
+    }
+}
+
+fn bad_key() -> Unreadable {
+    Unreadable::Content("its key is not one of ours".to_owned())
+}
+
+impl Tables for View<'_> {
+    fn meta(&self) -> Result<Option<Meta>, Error> {
+        self.get("meta", &self.core.keyspaces.meta, META, record::decode_meta)
+    }
+
+    fn run(&self, id: RunId) -> Result<Option<Run>, Error> {
+        self.get("run", &self.core.keyspaces.runs, &id.to_key(), |value| record::decode_run(id, value))
+    }
+
+    fn head(&self, task: TaskId) -> Result<Option<Head>, Error> {
+        self.get("head", &self.core.keyspaces.heads, &task.to_key(), record::decode_head)
+    }
+
+    fn definition(&self, task: TaskId, revision: u64) -> Result<Option<Arc<Task>>, Error> {
+        if let Some(found) = self.core.definitions.get(task, revision) {
+            return Ok(Some(found));
+        }
+        let key = key::pair(task.get(), revision);
+        let found = self.get("definition", &self.core.keyspaces.definitions, &key, |value| {
+            let found = record::decode_task(value)?;
+            // Damage could make it another one's.
+            if (found.id, found.revision) == (task, revision) { Ok(Arc::new(found)) } else { Err(bad_key()) }
+        })?;
+        if let Some(found) = &found {
+            self.core.definitions.keep(found);
+        }
+        Ok(found)
+    }
+
+    fn name(&self, kind: &TaskType, name: &str) -> Result<Option<TaskId>, Error> {
+        let key = key::name(kind, name);
+        self.get("name", &self.core.keyspaces.names, &key, |value| {
+            key::number(value).and_then(TaskId::new).ok_or_else(bad_key)
+        })
+    }
+
+    fn key(&self, task: TaskId, text: &str) -> Result<Option<RunId>, Error> {
+        let key = key::idempotency(task, text);
+        self.get("idempotency key", &self.core.keyspaces.keys, &key, |value| {
+            key::number(value).and_then(RunId::new).ok_or_else(bad_key)
+        })
+    }
+
+    fn heads(
+        &self,
+        after: Option<TaskId>,
+        visit: &mut dyn FnMut(TaskId, Head) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.to_key()));
+        let entries = self.snapshot.range(&self.core.keyspaces.heads, (from, Bound::Unbounded));
+        let decode = |key: &[u8], value: &[u8]| {
+            let task = key::number(key).and_then(TaskId::new).ok_or_else(bad_key)?;
+            Ok((task, record::decode_head(value)?))
+        };
+        self.scan("head", entries, decode, &mut |(task, head)| visit(task, head))
+    }
+
+    fn open(
+        &self,
+        from: Option<OpenKey>,
+        visit: &mut dyn FnMut(OpenKey, OpenMark) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let from = from.map_or(Bound::Unbounded, |from| Bound::Included(key::open(from)));
+        let entries = self.snapshot.range(&self.core.keyspaces.open, (from, Bound::Unbounded));
+        let decode =
+            |key: &[u8], value: &[u8]| key::read_open(key).zip(key::read_mark(value)).ok_or_else(bad_key);
+        self.scan("open run", entries, decode, &mut |(key, mark)| visit(key, mark))
+    }
+
+    fn runs(
+        &self,
+        after: Option<RunId>,
+        newest_first: bool,
+        visit: &mut dyn FnMut(Run) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let after = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.to_key()));
+        let bounds = if newest_first { (Bound::Unbounded, after) } else { (after, Bound::Unbounded) };
+        let entries = self.snapshot.range(&self.core.keyspaces.runs, bounds);
+        let decode = |key: &[u8], value: &[u8]| {
+            record::decode_run(key::number(key).and_then(RunId::new).ok_or_else(bad_key)?, value)
+        };
+        if newest_first {
+            self.scan("run", entries.rev(), decode, visit)
+        } else {
+            self.scan("run", entries, decode, visit)
+        }
+    }
+
+    fn runs_of(
+        &self,
+        task: TaskId,
+        after: Option<RunId>,
+        newest_first: bool,
+        visit: &mut dyn FnMut(RunId) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let first = Bound::Included(key::pair(task.get(), 0));
+        let last = Bound::Included(key::pair(task.get(), u64::MAX));
+        let after = after.map(|after| Bound::Excluded(key::pair(task.get(), after.get())));
+        let bounds =
+            if newest_first { (first, after.unwrap_or(last)) } else { (after.unwrap_or(first), last) };
+        let entries = self.snapshot.range(&self.core.keyspaces.of_task, bounds);
+        let decode = |key: &[u8], _: &[u8]| key::second(key).and_then(RunId::new).ok_or_else(bad_key);
+        if newest_first {
+            self.scan("run of a task", entries.rev(), decode, visit)
+        } else {
+            self.scan("run of a task", entries, decode, visit)
+        }
+    }
+
+    fn last_ids(&self) -> Result<(Option<TaskId>, Option<RunId>), Error> {
+        let at = &self.core.keyspaces;
+        Ok((self.ids(&at.heads)?.and_then(TaskId::new), self.ids(&at.runs)?.and_then(RunId::new)))
+    }
+}
