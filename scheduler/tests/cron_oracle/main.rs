@@ -97,18 +97,28 @@ fn every_minute_around_every_clock_change_agrees() {
     let database = TimeZoneDatabase::bundled();
     let mut dice = Dice(2025);
     let (mut windows, mut firings) = (0, 0);
+    let (mut gaps, mut seconds, mut both) = (0, 0, 0);
     for (name, tz, changes) in zones() {
         let zone = Zone::find(&database, &name).unwrap();
         for change in changes {
             let wall = Wall::new(&tz, change, DAY, 60);
             windows += 1;
-            for fields in [5, 5, 5, 5, 5, 5] {
-                let spec = Spec::nightly(fields, &mut dice);
+            for _ in 0..6 {
+                let spec = Spec::nightly(5, &mut dice);
                 firings += check(&name, &zone, &wall, &spec, &mut dice);
+                // The oracle itself must see the difference that the rules make.
+                let told = |gap, overlap| wall.firings(&spec, gap, overlap);
+                let usual = told(DstGap::RunAtEnd, DstOverlap::First);
+                gaps += usize::from(usual != told(DstGap::Skip, DstOverlap::First));
+                seconds += usize::from(usual != told(DstGap::RunAtEnd, DstOverlap::Second));
+                both += usize::from(usual != told(DstGap::RunAtEnd, DstOverlap::Both));
             }
         }
     }
-    println!("{windows} windows, {firings} firings");
+    println!(
+        "{windows} windows, {firings} firings; rules differ: {gaps} gaps, {seconds} second, {both} both"
+    );
+    assert!(gaps > 200 && seconds > 200 && both > 200, "{gaps} {seconds} {both}");
     assert!(windows > 300 && firings > 100_000, "{windows} windows, {firings} firings");
 }
 

@@ -141,11 +141,15 @@ impl Spec {
     /// A random expression that has something to do at night, every day.
     pub(crate) fn nightly(fields: u8, dice: &mut Dice) -> Self {
         let mut spec = Self::random(fields, dice);
-        if dice.one_in(2) {
+        if !dice.one_in(4) {
             spec.hour = vec![Item::Range(0, dice.roll(4), 1)];
         }
-        if dice.one_in(2) {
+        while dice.one_in(2) && starred(&spec.minute) {
+            spec.minute = items(Field::Minute, 9, dice);
+        }
+        if !dice.one_in(4) {
             (spec.day, spec.month, spec.weekday) = (vec![Item::Star], vec![Item::Star], vec![Item::Star]);
+            spec.year = spec.year.map(|_| vec![Item::Star]);
         }
         spec
     }
