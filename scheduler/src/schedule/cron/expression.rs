@@ -41,17 +41,17 @@ impl Expression {
                 *fields,
             )
             .map_err(|error| Problem::new(0, error.to_string()).of(&text))?;
-            walks.extend(walk);
+            // A side that no date can match would be searched to 2099 at every query of the other.
+            walks.extend(walk.filter(|walk| walk.next(BEFORE_CALENDAR).is_some()));
         }
-        let expression = Self { fixed: parsed.is_fixed(), walks: walks.into(), text: text.clone().into() };
-        if expression.next(BEFORE_CALENDAR).is_none() {
+        if walks.is_empty() {
             return Err(Problem::new(
                 parsed.day_at,
                 "no date from 1970 to 2099 matches: its days, months and years never meet",
             )
             .of(&text));
         }
-        Ok(expression)
+        Ok(Self { fixed: parsed.is_fixed(), walks: walks.into(), text: text.into() })
     }
 
     /// The normalised text.
