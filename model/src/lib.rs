@@ -3,6 +3,7 @@
 //! Floor 0 of the house. Everything here is data and pure functions over values given to it: no I/O,
 //! no clock reads, no randomness, no async, no logging.
 
+mod build;
 pub mod duration;
 pub mod error;
 pub mod event;
