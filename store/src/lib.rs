@@ -7,10 +7,12 @@ mod error;
 pub mod fjall;
 mod hints;
 pub mod ledger;
+mod memory;
 mod queue;
 mod record;
 mod store;
 
 pub use error::Error;
 pub use hints::Hints;
+pub use memory::MemoryStore;
 pub use store::*;

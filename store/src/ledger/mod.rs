@@ -14,10 +14,23 @@
 //! An `Err` from `judge` concerns that request alone and leaves nothing of it in the batch, except
 //! [`Error::Failed`](crate::Error::Failed), after which nothing is committed any more.
 
+mod batch;
+mod births;
+mod edges;
+mod history;
+mod judge;
+mod progress;
+pub mod read;
 mod request;
+mod size;
+mod state;
 mod tables;
+mod tasks;
 
+pub use batch::Batch;
 pub use request::{Answer, Request};
+pub use size::{MAX_KEY_PART, MAX_RECORD};
+pub use state::{Ledger, Settled};
 pub use tables::{
     Change, Digest, Head, HeadStatus, Lane, LaneKind, Meta, OpenKey, OpenMark, Quarantine, SharedLimit,
     Tables,

@@ -1,0 +1,160 @@
+//! What a batch has changed so far, laid over the committed tables, and what the queue will learn of it.
+
+use super::tables::{Change, Head, HeadStatus, Lane, Meta, OpenKey, OpenMark};
+use punctual_model::{Run, RunId, Task, TaskId, TaskType};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Requests that are judged together and become durable together. Nobody but the requests after it in the same
+/// batch sees any of it before [`super::Ledger::settle`].
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub(super) meta: Option<Meta>,
+    pub(super) runs: BTreeMap<RunId, Option<Run>>,
+    /// Also those only read: a head is read once a batch.
+    pub(super) heads: BTreeMap<TaskId, KnownHead>,
+    pub(super) definitions: BTreeMap<(TaskId, u64), Option<Arc<Task>>>,
+    pub(super) names: BTreeMap<(TaskType, String), Option<TaskId>>,
+    pub(super) keys: BTreeMap<(TaskId, String), Option<RunId>>,
+    pub(super) open: BTreeMap<OpenKey, Option<OpenMark>>,
+    pub(super) of_task: BTreeMap<(TaskId, RunId), bool>,
+    pub(super) effects: Vec<Effect>,
+    /// Lanes that got waiting runs in this batch, which the queue does not see yet.
+    pub(super) crowded: BTreeSet<Lane>,
+    pub(super) prune_cursors: BTreeMap<TaskId, Option<RunId>>,
+    pub(super) session: Option<SessionState>,
+    pub(super) requests: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct KnownHead {
+    pub(super) head: Option<Head>,
+    pub(super) written: bool,
+}
+
+/// Which session may write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct SessionState {
+    pub(super) epoch: u64,
+    pub(super) closed: bool,
+}
+
+/// What the queue and the listeners learn after the sync, in the order of judgement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// A run waits.
+    Waits(OpenKey, OpenMark),
+    /// A run that waited has ended.
+    Gone(OpenKey),
+    /// A new run is at work at once.
+    Admitted(Lane, RunId),
+    /// A claimed run is at work.
+    Begun(RunId),
+    /// A run is at work no more.
+    Ended(TaskId, RunId),
+    /// A definition changed.
+    Updated(TaskId),
+    /// A task was deleted.
+    Closed(TaskId),
+    /// A run ended, or shall stop, by another hand than the one that runs it.
+    Changed(RunId),
+}
+
+impl Batch {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether there is nothing to commit. Such a batch is settled all the same.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.changes().next().is_none()
+    }
+
+    /// All writes, each key once.
+    pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
+        let meta = self.meta.iter().map(|meta| Change::Meta(*meta));
+        let heads = self.heads.iter().filter(|(_, known)| known.written);
+        let heads = heads.filter_map(|(id, known)| Some(Change::Head(*id, known.head.as_ref()?)));
+        let definitions = self.definitions.iter();
+        let definitions =
+            definitions.map(|((id, revision), task)| Change::Definition(*id, *revision, task.as_ref()));
+        let names = self.names.iter().map(|((kind, name), id)| Change::Name(kind, name, *id));
+        let keys = self.keys.iter().map(|((task, key), run)| Change::Key(*task, key, *run));
+        let runs = self.runs.iter().map(|(id, run)| Change::Run(*id, run.as_ref()));
+        let open = self.open.iter().map(|(key, mark)| Change::Open(*key, *mark));
+        let of_task = self.of_task.iter().map(|((task, run), there)| Change::OfTask(*task, *run, *there));
+        meta.chain(heads).chain(definitions).chain(names).chain(keys).chain(runs).chain(open).chain(of_task)
+    }
+
+    pub(super) fn put_head(&mut self, id: TaskId, head: Head) {
+        self.heads.insert(id, KnownHead { head: Some(head), written: true });
+    }
+
+    /// Writes a run and all that follows from the step from its record before: the open index, the index by
+    /// task, the kept counts and the progress of its task, and what the queue learns.
+    pub(super) fn put_run(&mut self, before: Option<&Run>, after: Run) {
+        let id = after.id;
+        let was = before.filter(|run| !run.state().is_terminal());
+        let is = (!after.state().is_terminal()).then_some(&after);
+        let (old_key, new_key) = (was.map(OpenKey::of), is.map(OpenKey::of));
+        if let Some(key) = old_key.filter(|key| new_key != Some(*key)) {
+            self.open.insert(key, None);
+        }
+        if let (Some(key), Some(run)) = (new_key, is) {
+            self.open.insert(key, Some(OpenMark::of(run)));
+        }
+        if before.is_none() {
+            self.of_task.insert((after.task, id), true);
+            // Ids rise with time, but a run may be accepted later than one with a higher id was pruned.
+            if let Some(KnownHead { head: Some(head), written }) = self.heads.get_mut(&after.task)
+                && head.history_from.is_some_and(|from| id < from)
+            {
+                head.history_from = Some(id);
+                *written = true;
+            }
+        }
+        let leaves = match was.zip(old_key) {
+            None => None,
+            Some((run, key)) if run.state().is_waiting() => Some((true, key)),
+            Some((_, key)) => Some((false, key)),
+        };
+        let begins = is.map(|run| run.state().is_at_work());
+        match (leaves, begins) {
+            (None, Some(true)) => self.effects.push(Effect::Admitted(Lane::of(&after), id)),
+            (Some((true, _)), Some(true)) => self.effects.push(Effect::Begun(id)),
+            (Some((true, key)), None | Some(false)) => self.effects.push(Effect::Gone(key)),
+            (Some((false, _)), None | Some(false)) => self.effects.push(Effect::Ended(after.task, id)),
+            (None, None | Some(false)) | (Some((false, _)), Some(true)) => {}
+        }
+        if let (Some(key), Some(run), Some(false)) = (new_key, is, begins) {
+            self.effects.push(Effect::Waits(key, OpenMark::of(run)));
+            self.crowded.insert(key.lane);
+        }
+        if is.is_none()
+            && (was.is_some() || before.is_none())
+            && let Some(KnownHead { head: Some(head), written }) = self.heads.get_mut(&after.task)
+        {
+            super::progress::count_end(head, &after);
+            *written = true;
+        }
+        self.runs.insert(id, Some(after));
+    }
+
+    /// Removes what is left of a run that ended.
+    pub(super) fn drop_run(&mut self, run: &Run) {
+        self.runs.insert(run.id, None);
+        self.of_task.insert((run.task, run.id), false);
+        if let Some(KnownHead { head: Some(head), written }) = self.heads.get_mut(&run.task) {
+            super::progress::discount(head, run);
+            *written = true;
+        }
+    }
+
+    pub(super) fn is_deleted(&self, task: TaskId) -> bool {
+        let head = self.heads.get(&task).and_then(|known| known.head.as_ref());
+        head.is_some_and(|head| head.status == HeadStatus::Deleted)
+    }
+}

@@ -1,0 +1,62 @@
+//! What runs move in the head of their task: its progress, which only goes forward, and how much history is
+//! kept. Called with each run that ends and each record that is pruned; decides nothing about the run.
+
+use super::tables::Head;
+use jiff::Timestamp;
+use punctual_model::{Run, RunState};
+
+/// Whether the record stands for dues that never became a run.
+pub(super) fn is_mark(run: &Run) -> bool {
+    matches!(run.state(), RunState::Skipped { .. } | RunState::Missed(_))
+}
+
+fn raise(mark: &mut Option<Timestamp>, to: Timestamp) {
+    *mark = (*mark).max(Some(to));
+}
+
+/// A due became a run.
+pub(super) fn count_due(head: &mut Head, run: &Run) {
+    if run.trigger.is_due() && !is_mark(run) {
+        raise(&mut head.progress.latest_scheduled, run.scheduled_for);
+    }
+}
+
+/// A record of a run that has ended is there.
+pub(super) fn count_end(head: &mut Head, run: &Run) {
+    if is_mark(run) {
+        head.kept_marks += 1;
+        return;
+    }
+    head.kept_runs += 1;
+    let progress = &mut head.progress;
+    raise(&mut progress.latest_completed, run.scheduled_for);
+    match run.state() {
+        RunState::Succeeded => raise(&mut progress.latest_success, run.scheduled_for),
+        state if state.is_failure() => raise(&mut progress.latest_failure, run.scheduled_for),
+        // Canceled is neither.
+        _ => {}
+    }
+    if progress.last_finished_at <= run.finished_at {
+        progress.last_finished_at = run.finished_at;
+        progress.last_status = Some(run.state().name());
+        progress.last_error = error(run);
+    }
+}
+
+/// A record is gone.
+pub(super) fn discount(head: &mut Head, run: &Run) {
+    let kept = if is_mark(run) { &mut head.kept_marks } else { &mut head.kept_runs };
+    *kept = kept.saturating_sub(1);
+}
+
+fn error(run: &Run) -> Option<String> {
+    if run.state() == RunState::Succeeded {
+        return None;
+    }
+    let outcome = run.outcome.as_ref();
+    let failure = outcome.and_then(|outcome| outcome.error.as_ref()).map(|failure| failure.message.clone());
+    let exit = || outcome.and_then(|outcome| outcome.exit).map(|exit| exit.to_string());
+    let reason = run.state().reason();
+    // What a run was ended for says more than how its work took that.
+    if run.state().is_failure() { failure.or_else(exit).or(reason) } else { reason.or(failure) }
+}

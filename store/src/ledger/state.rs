@@ -1,0 +1,361 @@
+//! What an embedded store holds in memory beside its tables: the queue, the runs at work, the session. Rebuilt
+//! from the tables at open; changed only by what is durable, except for claims and the places they take.
+
+use super::batch::{Batch, Effect, SessionState};
+use super::read::{absent, view};
+use super::tables::{Digest, Head, HeadStatus, Meta, OpenKey, OpenMark, Tables};
+use crate::error::Error;
+use crate::queue::{FRONT, Item, Queue};
+use crate::store::{Claim, Claims, Session, SoftNote, StoreStats};
+use jiff::Timestamp;
+use punctual_model::overlap::Unfinished;
+use punctual_model::{Run, RunEvent, RunId, TaskId, TaskSpec, Work};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+/// A task is reported as overgrown when it keeps this many records more than it may, so that pruning is done
+/// in batches and not after each run.
+const SLACK: u64 = 25;
+
+/// The state in memory of one open store.
+#[derive(Debug)]
+pub struct Ledger {
+    pub(super) queue: Queue,
+    /// Runs at work, with what was noted of them; as many as there are workers.
+    pub(super) at_work: BTreeMap<RunId, Run>,
+    pub(super) session: SessionState,
+    pub(super) meta: Meta,
+    /// The highest id seen in any record.
+    pub(super) highest_id: u64,
+    /// Where pruning of a task goes on, while it is not through.
+    pub(super) prune_cursors: BTreeMap<TaskId, RunId>,
+    /// Notes for runs that the batch in judgement is about: they must not be overwritten by it.
+    late_notes: Vec<SoftNote>,
+    pub(super) judged: BTreeSet<RunId>,
+    overgrown: BTreeSet<TaskId>,
+    commits: u64,
+    requests: u64,
+}
+
+/// What to do once a batch is durable.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Runs may be ready to be claimed, or to be waited for.
+    pub ready: bool,
+    /// Runs that ended, or shall stop, by another hand than the one that runs them.
+    pub changed: Vec<RunId>,
+}
+
+impl Ledger {
+    /// The state over empty tables.
+    #[must_use]
+    pub fn empty(now: Timestamp) -> Self {
+        Self {
+            queue: Queue::new(now),
+            at_work: BTreeMap::new(),
+            session: SessionState { epoch: 0, closed: true },
+            meta: Meta::default(),
+            highest_id: 0,
+            prune_cursors: BTreeMap::new(),
+            late_notes: Vec::new(),
+            judged: BTreeSet::new(),
+            overgrown: BTreeSet::new(),
+            commits: 0,
+            requests: 0,
+        }
+    }
+
+    /// Rebuilds the state from the tables: one pass over the open index, one record for each run at work. A
+    /// record that cannot be read costs its own run only.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the tables do not answer.
+    pub fn open<T: Tables>(tables: &T, now: Timestamp) -> Result<Self, Error> {
+        let meta = absent(tables.meta())?.unwrap_or_default();
+        let (task, run) = tables.last_ids()?;
+        let highest_id = task.map_or(0, TaskId::get).max(run.map_or(0, RunId::get)).max(meta.id_floor);
+        let mut ledger = Self::empty(now);
+        ledger.meta = meta;
+        ledger.session.epoch = meta.epoch;
+        ledger.highest_id = highest_id;
+        let mut failed = None;
+        let mut current: Option<(TaskId, Option<Head>)> = None;
+        tables.open(None, &mut |key, mark| {
+            let step = ledger.reopen(tables, key, mark, &mut current);
+            step.map_or_else(
+                |error| {
+                    failed = Some(error);
+                    ControlFlow::Break(())
+                },
+                ControlFlow::Continue,
+            )
+        })?;
+        failed.map_or(Ok(()), Err)?;
+        ledger.close_if_deleted(current);
+        ledger.queue.take_stirred();
+        Ok(ledger)
+    }
+
+    fn reopen<T: Tables>(
+        &mut self,
+        tables: &T,
+        key: OpenKey,
+        mark: OpenMark,
+        current: &mut Option<(TaskId, Option<Head>)>,
+    ) -> Result<(), Error> {
+        let task = key.lane.task;
+        if current.as_ref().is_none_or(|(id, _)| *id != task) {
+            let next = (task, absent(tables.head(task))?);
+            let done = current.replace(next);
+            self.close_if_deleted(done);
+        }
+        let head = current.as_ref().and_then(|(_, head)| head.as_ref());
+        if mark.at_work {
+            // What is at work has to be ended, or watched further, whatever became of its task's record.
+            if let Some(run) = absent(tables.run(key.run))?.filter(|run| run.state().is_at_work()) {
+                let unlimited = || Digest::of(&TaskSpec::new("", Work::shell("")));
+                let digest = head.map_or_else(unlimited, |head| head.digest.clone());
+                self.queue.restore(key.lane, run.id, &digest);
+                self.at_work.insert(run.id, run);
+            }
+        } else if let Some(head) = head {
+            self.queue.add(key.lane, Item::of(key, mark.begun), &head.digest);
+        }
+        Ok(())
+    }
+
+    fn close_if_deleted(&mut self, task: Option<(TaskId, Option<Head>)>) {
+        if let Some((id, Some(head))) = task
+            && head.status == HeadStatus::Deleted
+        {
+            self.queue.close(id);
+        }
+    }
+
+    /// Whether this session may write.
+    pub(super) fn check(&self, batch: &Batch, session: &Session) -> Result<(), Error> {
+        let state = batch.session.unwrap_or(self.session);
+        let current = state.epoch == session.epoch && !state.closed;
+        if current { Ok(()) } else { Err(Error::Fenced { epoch: session.epoch }) }
+    }
+
+    /// Takes over what a batch has changed, once it is durable. Must be called for each batch, also for one
+    /// without changes, before the next is judged.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] if the tables do not answer.
+    pub fn settle<T: Tables>(&mut self, batch: Batch, tables: &T) -> Result<Settled, Error> {
+        self.requests += batch.requests;
+        self.commits += u64::from(!batch.is_empty());
+        let Batch { meta, runs, heads, effects, session, prune_cursors, .. } = batch;
+        self.meta = meta.unwrap_or(self.meta);
+        if let Some(session) = session {
+            self.session = session;
+            // Whoever held claims is fenced off and cannot give them back.
+            self.queue.release_all();
+        }
+        for (task, cursor) in prune_cursors {
+            match cursor {
+                Some(run) => self.prune_cursors.insert(task, run),
+                None => self.prune_cursors.remove(&task),
+            };
+        }
+        let head = |task: TaskId| heads.get(&task).and_then(|known| known.head.as_ref());
+        let mut changed = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Waits(key, mark) => {
+                    let Some(head) = head(key.lane.task) else { continue };
+                    self.queue.add(key.lane, Item::of(key, mark.begun), &head.digest);
+                    if head.status == HeadStatus::Deleted {
+                        self.queue.close(key.lane.task);
+                    }
+                }
+                Effect::Gone(key) => self.queue.remove(key.lane, (key.ready, key.run)),
+                Effect::Admitted(lane, run) => self.queue.admitted(lane, run),
+                Effect::Begun(run) => self.queue.begun(run),
+                Effect::Ended(task, run) => self.queue.ended(task, run),
+                Effect::Updated(task) => {
+                    if let Some(head) = head(task) {
+                        self.queue.update(task, &head.digest);
+                    }
+                }
+                Effect::Closed(task) => self.queue.close(task),
+                Effect::Changed(run) => changed.push(run),
+            }
+        }
+        for (id, run) in runs {
+            match run {
+                Some(run) if run.state().is_at_work() => self.at_work.insert(id, run),
+                Some(_) | None => self.at_work.remove(&id),
+            };
+        }
+        for (id, known) in &heads {
+            if let Some(head) = known.head.as_ref().filter(|_| known.written) {
+                let bound = u64::from(head.digest.retention.runs) + SLACK;
+                if head.kept_runs.max(head.kept_marks) > bound {
+                    self.overgrown.insert(*id);
+                }
+            }
+        }
+        self.judged.clear();
+        let late = std::mem::take(&mut self.late_notes);
+        self.note(late);
+        self.feed(tables)?;
+        Ok(Settled { ready: self.queue.take_stirred(), changed })
+    }
+
+    /// Takes ready runs from the queue; writes nothing. Called between batches, never between a judgement and
+    /// its settlement.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`], or [`Error::Failed`] if the tables do not answer.
+    pub fn claim<T: Tables>(
+        &mut self,
+        session: &Session,
+        max: usize,
+        tables: &T,
+        now: Timestamp,
+    ) -> Result<Claims, Error> {
+        self.check(&Batch::new(), session)?;
+        let mut claims = Vec::new();
+        while claims.len() < max {
+            self.feed(tables)?;
+            let Some((_, item)) = self.queue.claim(now) else { break };
+            match self.claimable(tables, item)? {
+                Some(claim) => claims.push(Claim { run: view(claim.run, now), ..claim }),
+                None => self.queue.discard(item.run),
+            }
+        }
+        self.feed(tables)?;
+        // Whatever the claims moved, the caller has just looked at.
+        self.queue.take_stirred();
+        Ok(Claims { claims, next_ready: self.queue.next_ready() })
+    }
+
+    /// The claimed run and its definition; none if either cannot be read or does not fit the queue. It is left
+    /// alone then until the store is opened again.
+    fn claimable<T: Tables>(&self, tables: &T, item: Item) -> Result<Option<Claim>, Error> {
+        let Some(run) = absent(tables.run(item.run))?.filter(|run| run.state().is_waiting()) else {
+            return Ok(None);
+        };
+        let Some(head) = absent(tables.head(run.task))? else { return Ok(None) };
+        let task = absent(tables.definition(run.task, head.revision))?;
+        Ok(task.map(|task| Claim { run, task }))
+    }
+
+    /// Gives claims back that were not written; unknown ones are ignored. True if somebody may claim them now.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`].
+    pub fn release(&mut self, session: &Session, runs: &[RunId]) -> Result<bool, Error> {
+        self.check(&Batch::new(), session)?;
+        for run in runs {
+            self.queue.release(*run);
+        }
+        Ok(self.queue.take_stirred())
+    }
+
+    /// Fills lanes from the open index.
+    fn feed<T: Tables>(&mut self, tables: &T) -> Result<(), Error> {
+        while let Some((lane, (ready, run))) = self.queue.hungry() {
+            let edge = OpenKey { lane, ready, run };
+            let (mut items, mut exhausted) = (Vec::with_capacity(FRONT), true);
+            tables.open(Some(edge), &mut |key, mark| {
+                if key.lane != lane {
+                    return ControlFlow::Break(());
+                }
+                if key == edge || mark.at_work || self.queue.is_busy(lane.task, key.run) {
+                    return ControlFlow::Continue(());
+                }
+                if items.len() == FRONT {
+                    exhausted = false;
+                    return ControlFlow::Break(());
+                }
+                items.push(Item::of(key, mark.begun));
+                ControlFlow::Continue(())
+            })?;
+            self.queue.refill(lane, items, exhausted);
+        }
+        Ok(())
+    }
+
+    /// Remembers what is not worth a write of its own: it is written with the run's next edge.
+    pub fn note(&mut self, notes: Vec<SoftNote>) {
+        for note in notes {
+            if self.judged.contains(&note.run) {
+                self.late_notes.push(note);
+                continue;
+            }
+            let Some(run) = self.at_work.get_mut(&note.run) else { continue };
+            if note.fence.attempt != run.life.attempt || note.fence.epoch != run.life.epoch {
+                continue;
+            }
+            if note.started
+                && let Ok(life) = run.life.apply(RunEvent::Started)
+            {
+                run.life = life;
+            }
+            for event in note.events {
+                run.events.push(event);
+            }
+            if let Some(saved) = note.saved {
+                run.saved = saved;
+            }
+        }
+    }
+
+    /// A committed record as readers see it: with what was noted of it, and a time that has come.
+    #[must_use]
+    pub fn shown(&self, run: Run, now: Timestamp) -> Run {
+        match self.at_work.get(&run.id) {
+            Some(noted) if run.state().is_at_work() => noted.clone(),
+            Some(_) | None => view(run, now),
+        }
+    }
+
+    /// As [`crate::RunStore::unfinished`].
+    #[must_use]
+    pub fn unfinished(&self, task: TaskId) -> Unfinished {
+        self.queue.unfinished(task)
+    }
+
+    /// As [`crate::RunStore::begun_before`].
+    #[must_use]
+    pub fn begun_before(&self, epoch: u64, after: Option<RunId>, limit: usize) -> Vec<Run> {
+        let all = self.at_work.values().filter(|run| run.life.epoch < epoch);
+        all.filter(|run| Some(run.id) > after).take(limit).cloned().collect()
+    }
+
+    /// The runs at work, ascending by id, with what was noted of them.
+    pub fn at_work(&self) -> impl DoubleEndedIterator<Item = &Run> {
+        self.at_work.values()
+    }
+
+    /// As [`crate::TaskStore::deleted_with_open_runs`].
+    #[must_use]
+    pub fn deleted_with_open_runs(&self) -> Vec<TaskId> {
+        self.queue.closed()
+    }
+
+    /// As [`crate::HistoryStore::overgrown`].
+    pub fn take_overgrown(&mut self, max: usize) -> Vec<TaskId> {
+        let tasks: Vec<_> = self.overgrown.iter().copied().take(max).collect();
+        for task in &tasks {
+            self.overgrown.remove(task);
+        }
+        tasks
+    }
+
+    /// Figures; the sequence number is that of whoever commits.
+    #[must_use]
+    pub fn stats(&self, sequence: u64) -> StoreStats {
+        StoreStats {
+            waiting: self.queue.waiting(),
+            at_work: self.at_work.len() as u64,
+            commits: self.commits,
+            requests: self.requests,
+            sequence,
+        }
+    }
+}
