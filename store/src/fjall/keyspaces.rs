@@ -64,6 +64,18 @@ pub(super) fn open(path: &Path, options: &Options) -> fjall::Result<(Database, K
     Ok((database, keyspaces))
 }
 
+impl Keyspaces {
+    /// Flushes and rewrites everything into its smallest form. Blocks for as long as that takes.
+    pub(super) fn compact(&self) -> fjall::Result<()> {
+        let Self { meta, heads, definitions, names, keys, runs, open, of_task } = self;
+        for keyspace in [meta, heads, definitions, names, keys, runs, open, of_task] {
+            keyspace.rotate_memtable_and_wait()?;
+            keyspace.major_compact()?;
+        }
+        Ok(())
+    }
+}
+
 fn base() -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE).manual_journal_persist(true)
 }

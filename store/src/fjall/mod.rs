@@ -2,6 +2,7 @@
 
 mod definitions;
 mod directory;
+mod embedded;
 mod inbox;
 mod journals;
 mod key;
@@ -10,11 +11,14 @@ mod open;
 mod open_error;
 mod options;
 mod seal;
+mod shared;
 mod space;
 mod tables;
+mod writer;
 
 #[cfg(test)]
 mod open_tests;
 
+pub use embedded::FjallStore;
 pub use open_error::OpenError;
 pub use options::{FreeSpace, Options};

@@ -96,6 +96,11 @@ pub(super) fn failed(error: fjall::Error) -> Error {
 }
 
 impl View<'_> {
+    /// Looks at what is committed by now.
+    pub(super) fn refresh(&mut self) {
+        self.snapshot = self.core.database.snapshot();
+    }
+
     /// Reads one record; what cannot be decoded goes into the quarantine.
     fn get<T>(
         &self,

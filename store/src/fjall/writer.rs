@@ -1,0 +1,260 @@
+//! The one thread that writes.
+//!
+//! ```text
+//! callers ──request, reply──► inbox ──all of them──► judged one after the other ──► one batch, synced
+//!                                                                                     │
+//!                    replies, wake-ups ◄── queue and readers learn of it ◄────────────┘
+//! ```
+//!
+//! Nobody hears of anything before the sync. The first error of the database, or a panic here, is the end:
+//! whether the batch is there is not known, so everybody gets [`Error::Failed`] and nothing is tried again.
+
+use super::inbox::Fetched;
+use super::seal::Mark;
+use super::shared::Shared;
+use super::space::Space;
+use super::tables::failed;
+use super::{journals, tables::View};
+use crate::error::Error;
+use crate::ledger::{Answer, Batch, Request};
+use crate::store::{Claims, Session};
+use fjall::PersistMode;
+use punctual_clock::Clock;
+use punctual_model::RunId;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Records in a batch after which no further request joins it. From 100 on a sync costs little for each;
+/// beyond 500 the database stalls when it rotates its memtables (measured). A record has 64 KiB at most, so a
+/// batch has 32 MiB at most, but for a single request that is larger by itself.
+const BATCH: usize = 512;
+/// The seal is at most this far behind. Each writing of it is a sync of its own.
+const SEAL_EVERY: Duration = Duration::from_secs(1);
+
+/// What a caller leaves in the inbox.
+#[derive(Debug)]
+pub(super) enum Letter {
+    /// A call that may write.
+    Write(Request, Reply<Answer>),
+    /// Runs are wanted. Served between batches, as the queue wants it.
+    Claim { session: Session, max: usize, reply: Reply<Claims> },
+    /// Claims come back.
+    Release { session: Session, runs: Vec<RunId>, reply: Reply<()> },
+}
+
+/// Where an answer goes. Nobody may be waiting for it any more.
+pub(super) type Reply<T> = oneshot::Sender<Result<T, Error>>;
+
+/// What the thread owns.
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) space: Space,
+    pub(super) sequence: u64,
+    /// What the seal says, and when it was written.
+    pub(super) sealed: (u64, Duration),
+}
+
+impl Writer {
+    /// Works until the inbox is closed and empty, or until the first failure.
+    pub(super) fn run(mut self) {
+        let mut backlog = VecDeque::new();
+        let end = catch_unwind(AssertUnwindSafe(|| self.work(&mut backlog)));
+        let end = end.unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            Err(Error::Failed { reason: format!("the writer panicked: {text}") })
+        });
+        match end {
+            Ok(()) => self.shared.guard.stopped_at(self.sequence),
+            Err(error) => self.shared.fail(&error),
+        }
+        // Whoever waits hears of it; after this nobody gets in.
+        self.shared.inbox.close();
+        self.shared.inbox.fetch(&mut backlog, None);
+        for letter in backlog {
+            let error = self.shared.failure();
+            match letter {
+                Letter::Write(_, reply) => drop(reply.send(Err(error))),
+                Letter::Claim { reply, .. } => drop(reply.send(Err(error))),
+                Letter::Release { reply, .. } => drop(reply.send(Err(error))),
+            }
+        }
+    }
+
+    fn work(&mut self, backlog: &mut VecDeque<Letter>) -> Result<(), Error> {
+        loop {
+            if backlog.is_empty() {
+                // A sleep while something is unsealed is a short one.
+                let patience = (self.sealed.0 < self.sequence).then_some(SEAL_EVERY);
+                match self.shared.inbox.fetch(backlog, patience) {
+                    Fetched::Some => {}
+                    Fetched::None => self.seal()?,
+                    Fetched::Closed => return self.seal(),
+                }
+            }
+            if !backlog.is_empty() {
+                self.serve(backlog)?;
+            }
+            let due = self.clock.monotonic().saturating_sub(self.sealed.1) >= SEAL_EVERY;
+            if due && self.sealed.0 < self.sequence {
+                self.seal()?;
+            }
+        }
+    }
+
+    /// One batch of what waits, and the claims that came with it.
+    fn serve(&mut self, backlog: &mut VecDeque<Letter>) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let mut view = shared.core.view();
+        let mut pending = Pending { answers: Vec::new(), claims: Vec::new() };
+        let outcome = self.judge_and_commit(backlog, &mut view, &mut pending);
+        if let Err(error) = outcome {
+            pending.refuse(&error);
+            return Err(error);
+        }
+        for (reply, answer) in pending.answers {
+            // A caller that went away has lost only the answer.
+            drop(reply.send(answer));
+        }
+        for claim in pending.claims {
+            self.serve_claim(claim, &view)?;
+        }
+        Ok(())
+    }
+
+    fn judge_and_commit(
+        &mut self,
+        backlog: &mut VecDeque<Letter>,
+        view: &mut View<'_>,
+        pending: &mut Pending,
+    ) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        let mut records = 0;
+        let now = self.clock.now();
+        while records < BATCH
+            && let Some(letter) = backlog.pop_front()
+        {
+            let (request, reply) = match letter {
+                Letter::Write(request, reply) => (request, reply),
+                claim => {
+                    pending.claims.push(claim);
+                    continue;
+                }
+            };
+            records += weight(&request);
+            if request.is_new_work()
+                && let Err(full) = self.space.check()
+            {
+                pending.answers.push((reply, Err(full)));
+                continue;
+            }
+            let answer = self.shared.ledger()?.judge(&mut batch, view, request, now);
+            let fatal = match &answer {
+                Err(error @ Error::Failed { .. }) => Some(error.clone()),
+                _ => None,
+            };
+            pending.answers.push((reply, answer));
+            fatal.map_or(Ok(()), Err)?;
+        }
+        if !batch.is_empty() {
+            self.commit(&batch)?;
+            view.refresh();
+        }
+        let settled = self.shared.ledger()?.settle(batch, view)?;
+        self.shared.wake(settled.ready, &settled.changed);
+        Ok(())
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), Error> {
+        let core = &self.shared.core;
+        let sequence = self.sequence + 1;
+        let mut write = core.batch(sequence, batch.changes().count());
+        for change in batch.changes() {
+            core.add(&mut write, &change)?;
+        }
+        // The database's own default would leave this to the kernel, and lose it with the power.
+        write.durability(Some(PersistMode::SyncData)).commit().map_err(failed)?;
+        self.sequence = sequence;
+        self.shared.synced(sequence);
+        Ok(())
+    }
+
+    fn serve_claim(&mut self, letter: Letter, view: &View<'_>) -> Result<(), Error> {
+        match letter {
+            Letter::Claim { session, max, reply } => {
+                let claims = self.shared.ledger()?.claim(&session, max, view, self.clock.now());
+                let fatal = match &claims {
+                    Err(error @ Error::Failed { .. }) => Err(error.clone()),
+                    _ => Ok(()),
+                };
+                if let Err(Ok(lost)) = reply.send(claims) {
+                    // Nobody took them, so nobody would give them back.
+                    let runs: Vec<_> = lost.claims.iter().map(|claim| claim.run.id).collect();
+                    let ready = self.shared.ledger()?.release(&session, &runs).unwrap_or_default();
+                    self.shared.wake(ready, &[]);
+                }
+                fatal
+            }
+            Letter::Release { session, runs, reply } => {
+                let released = self.shared.ledger()?.release(&session, &runs);
+                self.shared.wake(*released.as_ref().unwrap_or(&false), &[]);
+                drop(reply.send(released.map(|_| ())));
+                Ok(())
+            }
+            Letter::Write(..) => Ok(()),
+        }
+    }
+
+    fn seal(&mut self) -> Result<(), Error> {
+        let database = self.shared.guard.directory.database();
+        let mark = journals::range(&database).and_then(|journals| {
+            let mark = Mark { sequence: self.sequence, journals, clean: false };
+            self.shared.guard.write_seal(mark)
+        });
+        mark.map_err(|error| Error::Failed { reason: format!("failed to write the seal: {error}") })?;
+        self.sealed = (self.sequence, self.clock.monotonic());
+        Ok(())
+    }
+}
+
+/// What is answered once the batch is durable.
+struct Pending {
+    answers: Vec<(Reply<Answer>, Result<Answer, Error>)>,
+    claims: Vec<Letter>,
+}
+
+impl Pending {
+    fn refuse(self, error: &Error) {
+        for (reply, _) in self.answers {
+            drop(reply.send(Err(error.clone())));
+        }
+        for letter in self.claims {
+            match letter {
+                Letter::Claim { reply, .. } => drop(reply.send(Err(error.clone()))),
+                Letter::Release { reply, .. } => drop(reply.send(Err(error.clone()))),
+                Letter::Write(_, reply) => drop(reply.send(Err(error.clone()))),
+            }
+        }
+    }
+}
+
+/// How many records a request writes, about.
+fn weight(request: &Request) -> usize {
+    match request {
+        Request::OpenSession { .. }
+        | Request::CloseSession { .. }
+        | Request::PutTask { .. }
+        | Request::DeleteTask { .. } => 1,
+        Request::Materialise { dues, .. } => {
+            dues.iter().map(|due| 1 + due.births.len() + due.replaces.len()).sum()
+        }
+        Request::Enqueue { runs, .. } => runs.len(),
+        Request::Transition { edges, .. } => edges.len(),
+        Request::Cancel { runs, .. } => runs.len(),
+        Request::CancelWaiting { max, .. } | Request::Prune { max, .. } => *max,
+    }
+}
