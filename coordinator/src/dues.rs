@@ -85,7 +85,12 @@ impl DueLoop {
                 () = core.broken.cancelled() => return core.fatal().map_or(Ok(()), Err),
                 batch = core.parts.scheduler.next_batch(MAX_BATCH) => batch,
             };
-            if self.run_once(batch).await? == Room::Enough {
+            let room = match self.run_once(batch).await {
+                // The executor stopped before us; what was written waits in the queue.
+                Err(Error::Stopped) => return Ok(()),
+                room => room?,
+            };
+            if room == Room::Enough {
                 if pause > FIRST_PAUSE {
                     tracing::info!("the store takes new work again");
                 }

@@ -73,9 +73,9 @@ pub enum Error {
         /// What it is, and what can be done instead.
         why: &'static str,
     },
-    /// The key belongs to a run of another task. Take another one.
-    #[error("the idempotency key is in use for another task")]
-    KeyTaken,
+    /// The node is stopping. Ask again when it is back: what was accepted is kept.
+    #[error("the node is stopping")]
+    Stopped,
     /// The store refused or failed; [`store::Error`] says what can be done.
     #[error(transparent)]
     Store(store::Error),
@@ -100,6 +100,7 @@ impl From<executor::Error> for Error {
         match error {
             executor::Error::Store(error) => Self::Store(error),
             executor::Error::Forgotten(_) => Self::RunNotFound,
+            executor::Error::Stopped => Self::Stopped,
         }
     }
 }
@@ -116,11 +117,10 @@ impl From<Error> for Edge {
             | Error::NameTaken { .. }
             | Error::NotFinished(_)
             | Error::RetryUnfinished { .. }
-            | Error::NotRepeatable { .. }
-            | Error::KeyTaken => ErrorCode::Conflict,
+            | Error::NotRepeatable { .. } => ErrorCode::Conflict,
             Error::OwnedByFile { .. } => ErrorCode::Forbidden,
             Error::Store(S::TooLarge { .. }) => ErrorCode::RequestTooLarge,
-            Error::Store(S::Full { .. } | S::Fenced { .. }) => ErrorCode::Unavailable,
+            Error::Stopped | Error::Store(S::Full { .. } | S::Fenced { .. }) => ErrorCode::Unavailable,
             // Their texts name files and keys of ours: for the log only.
             Error::Store(S::Failed { .. } | S::Unreadable { .. }) => return Self::untyped(error),
         };

@@ -56,7 +56,7 @@ impl Tasks {
     /// Runs a task because somebody wants it, paused or not.
     ///
     /// # Errors
-    /// [`Error::TaskNotFound`], [`Error::Invalid`], [`Error::KeyTaken`], or the store's.
+    /// [`Error::TaskNotFound`], [`Error::Invalid`], or the store's.
     pub async fn run_now(&self, task: TaskId, request: RunRequest) -> Result<Accepted, Error> {
         let key = request.idempotency_key.as_deref();
         validate::run_request(&request.params, key).check("request").map_err(Error::Invalid)?;
@@ -102,7 +102,6 @@ async fn accept(core: &Core, task: Arc<Task>, run: Run) -> Result<Accepted, Erro
         0 => Reservation::none(),
         wanted => parts.executor.reserve(wanted).await,
     };
-    let task_id = run.task;
     let answers = parts.store.enqueue(&parts.session, vec![run], reservation.count()).await;
     match answers.map_err(|error| core.heed(error))?.pop() {
         Some(Enqueued::Accepted(run)) => {
@@ -113,11 +112,10 @@ async fn accept(core: &Core, task: Arc<Task>, run: Run) -> Result<Accepted, Erro
             let promise = promise.map_err(|error| core.heed(error))?;
             Ok(Accepted { run, promise, existing: false })
         }
-        Some(Enqueued::Existing(run)) if run.task == task_id => {
+        Some(Enqueued::Existing(run)) => {
             let promise = parts.executor.promise(run.id).await.map_err(|error| core.heed(error))?;
             Ok(Accepted { run, promise: promise.ok_or(Error::RunNotFound)?, existing: true })
         }
-        Some(Enqueued::Existing(_)) => Err(Error::KeyTaken),
         Some(Enqueued::TaskGone) | None => Err(Error::TaskNotFound),
     }
 }

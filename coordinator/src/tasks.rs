@@ -14,6 +14,7 @@ use crate::deletion;
 use crate::engine::{Core, unbroken};
 use crate::error::Error;
 use crate::paging;
+use jiff::Timestamp;
 use punctual_model::task::Metadata;
 use punctual_model::{Owner, Task, TaskId, TaskSpec, TaskStatus, TaskType, validate};
 use punctual_store::{Expect, Page, PutAnswer, PutTask, StoredTask, TaskFilter};
@@ -117,7 +118,8 @@ impl Tasks {
             spec,
         };
         let name = task.spec.name.clone();
-        let put = PutTask { task: Arc::new(task), expect: Expect::Absent, raise_checkpoint: Some(now) };
+        let raise_checkpoint = Some(self.beginning(&task, now));
+        let put = PutTask { task: Arc::new(task), expect: Expect::Absent, raise_checkpoint };
         match self.put(None, put).await? {
             PutAnswer::Stored(stored) => Ok(Written { stored, outcome: WriteOutcome::Created, schedule }),
             PutAnswer::NameTaken(task) => Err(Error::NameTaken { name, task }),
@@ -237,6 +239,12 @@ impl Tasks {
         .await
     }
 
+    /// The checkpoint from which dues count that begin now.
+    fn beginning(&self, task: &Task, now: Timestamp) -> Timestamp {
+        // What cannot be evaluated has no dues either, whatever they count from.
+        self.core.parts.scheduler.beginning(task, now).unwrap_or(now)
+    }
+
     fn parts(&self) -> Parts<'_> {
         Parts { now: self.core.parts.clock.now(), default_zone: &self.core.parts.default_zone }
     }
@@ -263,7 +271,7 @@ impl Face {
 }
 
 struct Parts<'a> {
-    now: jiff::Timestamp,
+    now: Timestamp,
     default_zone: &'a punctual_scheduler::schedule::Zone,
 }
 

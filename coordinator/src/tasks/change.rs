@@ -127,7 +127,8 @@ impl Tasks {
             let before = Arc::clone(&stored.task);
             let schedule = definition::accept(&task.spec, Some(&before.spec), default_zone, now)?;
             validate::metadata(&task.metadata).check("task").map_err(Error::Invalid)?;
-            let raise_checkpoint = starts_anew(&before.spec, &task.spec, resumption).then_some(now);
+            let anew = starts_anew(&before.spec, &task.spec, resumption);
+            let raise_checkpoint = anew.then(|| self.beginning(&task, now));
             let name = task.spec.name.clone();
             let put = PutTask { task: Arc::new(task), expect: Expect::Revision(current), raise_checkpoint };
             match self.put(Some(before), put).await? {

@@ -1,0 +1,83 @@
+//! Tasks that belong to a file.
+
+use crate::house::{House, every, spec};
+use punctual_coordinator::{Change, Error, FileReport, RunRequest, TaskQuery};
+use punctual_model::{ErrorCode, Owner, TaskSpec};
+
+const PATH: &str = "/etc/punctual/tasks.toml";
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_has_exactly_the_tasks_that_it_names() {
+    let house = House::new().await;
+    let apply = |specs| async { house.tasks().apply_file_set(PATH, specs).await.unwrap() };
+    let own = house.create(spec("own", vec![])).await;
+    let report = apply(vec![spec("b", vec![every(60)]), spec("a", vec![])]).await;
+    assert_eq!(report, FileReport { created: names(&["a", "b"]), ..FileReport::default() });
+    let task = house.tasks().get_by_name("b").await.unwrap().task;
+    assert_eq!(task.owner, Owner::File(PATH.to_owned()));
+    house.advance(60).await;
+    assert_eq!(house.times(task.id).await, [60]);
+
+    let report = apply(vec![spec("b", vec![every(60)]), spec("a", vec![])]).await;
+    assert_eq!(report, FileReport { unchanged: 2, ..FileReport::default() });
+    let report = apply(vec![spec("b", vec![every(90)]), spec("c", vec![])]).await;
+    assert_eq!(
+        report,
+        FileReport { created: names(&["c"]), updated: names(&["b"]), deleted: names(&["a"]), unchanged: 0 }
+    );
+    assert_eq!(house.tasks().get_by_name("b").await.unwrap().task.id, task.id);
+    assert_eq!(apply(vec![]).await.deleted, names(&["b", "c"]));
+    let left = house.tasks().list(TaskQuery::default()).await.unwrap().items;
+    assert_eq!(left.iter().map(|stored| stored.task.id).collect::<Vec<_>>(), [own]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_service_does_not_edit_tasks_of_a_file_and_names_it() {
+    let house = House::new().await;
+    house.tasks().apply_file_set(PATH, vec![spec("t", vec![])]).await.unwrap();
+    let id = house.tasks().get_by_name("t").await.unwrap().task.id;
+    let describe = |spec: &mut TaskSpec| spec.description = "x".to_owned();
+    let refused = [
+        house.tasks().update(id, Change::default(), describe).await.unwrap_err(),
+        house.tasks().pause(id, Change::default()).await.unwrap_err(),
+        house.tasks().upsert(spec("t", vec![every(1)])).await.unwrap_err(),
+        house.tasks().delete(id, None).await.unwrap_err(),
+        house.tasks().apply_file_set("/other.toml", vec![spec("t", vec![])]).await.unwrap_err(),
+    ];
+    for error in refused {
+        let flat = punctual_model::Error::from(error).flatten();
+        assert!(flat.message.contains(PATH), "{}", flat.message);
+        assert!(matches!(flat.code, ErrorCode::Forbidden | ErrorCode::Invalid), "{}", flat.code);
+    }
+    assert_eq!(house.tasks().get(id).await.unwrap().task.revision, 1);
+    // To run it is no edit.
+    house.tasks().run_now(id, RunRequest::default()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_mistake_in_a_file_changes_nothing() {
+    let house = House::new().await;
+    house.tasks().apply_file_set(PATH, vec![spec("keep", vec![])]).await.unwrap();
+    house.create(spec("taken", vec![])).await;
+    let bad = vec![
+        spec("new", vec![]),
+        spec("new", vec![]),
+        spec("taken", vec![]),
+        spec("bad", vec![crate::house::cron("nonsense")]),
+    ];
+    let error = house.tasks().apply_file_set(PATH, bad).await.unwrap_err();
+    assert!(matches!(error, Error::Invalid(_)));
+    let text = error.to_string();
+    for part in
+        [PATH, "task \"new\": the file names it twice", "task \"taken\": a task of that name", "task \"bad\""]
+    {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let left = house.tasks().list(TaskQuery::default()).await.unwrap().items;
+    let left: Vec<_> = left.iter().map(|stored| stored.task.spec.name.as_str()).collect();
+    assert_eq!(left, ["keep", "taken"]);
+}

@@ -1,0 +1,13 @@
+//! The coordinator over a memory store and a virtual clock. With the mocked executor a test sees what is fed;
+//! runs then end only by the hand of the test.
+
+mod crash;
+mod deletion;
+mod dues;
+mod file_set;
+mod house;
+mod retention;
+mod runs;
+mod start;
+mod task_service;
+mod types;
