@@ -8,9 +8,9 @@ use std::path::Path;
 /// A memtable of 8 MiB is flushed in about 50 ms, so a rotation stalls little; eight keyspaces with theirs
 /// full stay below 128 MiB.
 const MEMTABLE: u64 = 8 << 20;
-/// All journals together: what has to be replayed at a start, about half a second. Beyond it the database
-/// flushes keyspaces that hold an old journal back.
-const JOURNALS: u64 = 128 << 20;
+/// All journals together, the least that the database allows: what has to be read again at a start. Beyond it
+/// the database flushes keyspaces that hold an old journal back.
+const JOURNALS: u64 = 64 << 20;
 /// Background threads for flushes and compactions: one of them always does flushes first.
 const WORKERS: usize = 2;
 /// Open table files; far below the usual limit of 1,024 descriptors.
@@ -51,15 +51,17 @@ pub(super) fn open(path: &Path, options: &Options) -> fjall::Result<(Database, K
         .max_cached_files(Some(OPEN_FILES))
         .cache_size(options.cache)
         .open()?;
+    // At a start the database looks the keyspace of each journal entry up, in the order of youngest first:
+    // those that are written most come last.
     let keyspaces = Keyspaces {
-        meta: database.keyspace("meta", records)?,
-        heads: database.keyspace("heads", records)?,
         definitions: database.keyspace("definitions", records)?,
         names: database.keyspace("names", lookups)?,
         keys: database.keyspace("keys", lookups)?,
-        runs: database.keyspace("runs", records)?,
-        open: database.keyspace("open", scans)?,
+        meta: database.keyspace("meta", records)?,
+        heads: database.keyspace("heads", records)?,
         of_task: database.keyspace("of_task", scans)?,
+        open: database.keyspace("open", scans)?,
+        runs: database.keyspace("runs", records)?,
     };
     Ok((database, keyspaces))
 }
