@@ -1,22 +1,25 @@
 //! The process dies in the middle: afterwards each due has exactly one record (I1, I2), and nothing that was
 //! promised is forgotten.
 
-use crate::house::{House, at, catch_up_all, every, secs, spec};
+use crate::house::{Ground, House, at, catch_up_all, every, seconds, secs, spec};
+use punctual_clock::{Clock, VirtualClock};
 use punctual_coordinator::{Coordinator, RunRequest};
-use punctual_model::{CatchUp, RunState, RunStateName, TaskId, TaskSpec};
+use punctual_model::{CatchUp, CatchUpPolicy, Overlap, RunEvent, RunState, RunStateName, TaskId, TaskSpec};
+use punctual_store::MemoryStore;
+use std::sync::Arc;
 
 /// One record for each due up to now, none twice.
-async fn check_dues(house: &House, task: TaskId, interval: i64, until: i64) {
+pub(crate) async fn check_dues(house: &House, task: TaskId, interval: i64, until: i64) {
     let mut covered = Vec::new();
     for run in house.records(task).await {
         match run.state() {
             RunState::Missed(missed) => {
-                let (from, to) = (crate::house::seconds(missed.from), crate::house::seconds(missed.to));
+                let (from, to) = (seconds(missed.from), seconds(missed.to));
                 let dues: Vec<_> = (from..=to).step_by(usize::try_from(interval).unwrap()).collect();
                 assert_eq!(dues.len() as u64, missed.count);
                 covered.extend(dues);
             }
-            _ if run.trigger.is_due() => covered.push(crate::house::seconds(run.scheduled_for)),
+            _ if run.trigger.is_due() => covered.push(seconds(run.scheduled_for)),
             _ => {}
         }
     }
@@ -28,7 +31,7 @@ async fn check_dues(house: &House, task: TaskId, interval: i64, until: i64) {
 #[tokio::test(start_paused = true)]
 async fn a_crash_between_record_and_hand_over_loses_nothing() {
     for seats in [0, 1] {
-        let house = House::idle(crate::house::Ground::new()).await;
+        let house = House::idle(Ground::new()).await;
         let id = house.create(spec("t", vec![every(60)])).await;
         house.fed.set_seats(seats);
         house.advance(60).await;
@@ -100,6 +103,52 @@ async fn crashes_during_catch_up_leave_each_due_with_one_record() {
     assert!(house.records(all).await.iter().any(|run| run.state().name() == RunStateName::Missed));
     house.advance(60).await;
     check_dues(&house, all, 60, now + 60).await;
+}
+
+/// A life with everything in it, cut off after each of its commits in turn.
+#[tokio::test(start_paused = true)]
+async fn wherever_history_is_cut_off_each_due_has_one_record() {
+    let clock = VirtualClock::new(at(0));
+    let store = Arc::new(MemoryStore::recording(Arc::new(clock.clone())));
+    let (house, _) = House::on(Ground { clock, store }).await;
+    let mut tasks = Vec::new();
+    for (n, overlap) in
+        [Overlap::Allow, Overlap::Skip, Overlap::QueueOne, Overlap::QueueAll { max: 2 }, Overlap::Replace]
+            .into_iter()
+            .enumerate()
+    {
+        let policies = [CatchUpPolicy::Latest, CatchUpPolicy::All, CatchUpPolicy::Skip];
+        let catch_up = CatchUp { limit: 3, ..policies[n % 3].into() };
+        tasks.push(
+            house.create(TaskSpec { overlap, catch_up, ..spec(&format!("t{n}"), vec![every(60)]) }).await,
+        );
+    }
+    for round in 0..6 {
+        house.advance(60).await;
+        for (n, run) in house.claim(4).await.iter().enumerate() {
+            match (n + round) % 3 {
+                0 => drop(house.end(run, RunEvent::Succeeded).await),
+                1 => drop(house.end(run, RunEvent::Restarting { at: at(9999) }).await),
+                _ => {}
+            }
+        }
+        house.tasks().run_now(tasks[round % 5], RunRequest::default()).await.unwrap();
+    }
+    let Ground { clock, store } = house.ground.clone();
+    let commits = house.store.stats().sequence;
+    assert!(commits > 30, "{commits}");
+    drop(house);
+    for kept in 0..=commits {
+        let cut = Arc::new(store.crash_at(kept));
+        let (house, _) = House::on(Ground { clock: clock.clone(), store: cut }).await;
+        house.advance(40).await;
+        let now = seconds(house.clock.now());
+        for task in &tasks {
+            if house.store.task(*task).await.unwrap().is_some() {
+                check_dues(&house, *task, 60, now).await;
+            }
+        }
+    }
 }
 
 /// XT04, the part that outlives the process: what was canceled while it waited stays so.

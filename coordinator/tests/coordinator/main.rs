@@ -4,6 +4,7 @@
 mod crash;
 mod deletion;
 mod dues;
+mod faults;
 mod file_set;
 mod house;
 mod retention;
