@@ -1,7 +1,7 @@
 //! What starts and watches one kind of work.
 
 use async_trait::async_trait;
-use punctual_model::event::Event;
+use punctual_model::event::EventKind;
 use punctual_model::{Failure, Outcome, Run, Task};
 use serde_json::Value;
 use std::sync::Arc;
@@ -16,13 +16,37 @@ pub struct Attempt {
     pub task: Arc<Task>,
 }
 
+/// What kind of seat an attempt takes; each kind has a limit of its own, so that neither blocks the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Work inside this process: cheap, many at once.
+    InProcess,
+    /// Work in processes of its own: each costs memory and processor time that we do not see.
+    Process,
+}
+
+/// How work went that was asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Killed {
+    /// By itself, within the grace.
+    ByItself,
+    /// By force.
+    ByForce,
+}
+
 /// Starts one kind of work.
 #[async_trait]
 pub trait Driver: Send + Sync {
     /// The name tasks use.
     fn name(&self) -> &'static str;
 
-    /// Starts an attempt. Returns once the work lives, or says why it does not.
+    /// Which seats its attempts take.
+    fn class(&self) -> Class {
+        Class::InProcess
+    }
+
+    /// Starts an attempt. Returns once the work lives, or says why it does not. Dropped before it returned, it
+    /// leaves nothing alive: that is how a hanging start is stopped.
     async fn start(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Result<Box<dyn Handle>, Failure>;
 
     /// Finds an attempt of an earlier session alive and goes on watching it; none if that cannot be. Whatever
@@ -37,9 +61,9 @@ pub trait Handle: Send + Sync {
     async fn wait(&self) -> Outcome;
 
     /// Asks it to end: the polite signal at once, after the grace the impolite one for all of it. Returns when
-    /// nothing of it lives, or says what could not be ended. A second call while the first one waits, with a
-    /// shorter grace, shortens it.
-    async fn kill(&self, signal: &str, grace: Duration) -> Result<(), String>;
+    /// nothing of it lives, and how it went, or says what could not be ended. A second call while the first one
+    /// waits, with a shorter grace, shortens it.
+    async fn kill(&self, signal: &str, grace: Duration) -> Result<Killed, String>;
 
     /// Sends a signal.
     async fn signal(&self, signal: &str) -> Result<(), String>;
@@ -53,8 +77,8 @@ pub trait RunSink: Send + Sync {
     /// Output, exact bytes, in order. Returns once it is taken; a full disk is an event of the run.
     fn output(&self, stream: Stream, bytes: &[u8]);
 
-    /// Something worth telling.
-    fn event(&self, event: Event);
+    /// Something worth telling; the sink puts the time to it.
+    fn event(&self, what: EventKind);
 
     /// What the work wants to find again in a later attempt or a resume.
     fn save(&self, state: Value);

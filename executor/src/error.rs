@@ -9,4 +9,8 @@ pub enum Error {
     /// The run was removed from the history before its end could be answered.
     #[error("run {0} is not in the history any more")]
     Forgotten(punctual_model::RunId),
+    /// The executor was stopped before that was known. The run goes on or ends after the next start; ask then
+    /// for its promise again.
+    #[error("the executor has stopped")]
+    Stopped,
 }

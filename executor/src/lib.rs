@@ -3,18 +3,40 @@
 //! Floor 2 of the house. Records every durable edge of the runs it does; never looks at schedules, never
 //! decides which tasks exist.
 
+mod attempt;
+mod claimer;
+mod collector;
+mod counters;
 mod driver;
+pub mod drivers;
+mod engine;
 mod error;
 mod executor;
+mod flag;
+mod guard;
+pub mod output;
+mod pool;
 mod promise;
+mod promises;
+mod registry;
 mod reservation;
+pub mod restart;
+mod resume;
+#[cfg(any(test, feature = "testing"))]
+pub mod scripted;
+mod seats;
+mod working;
 
-pub use driver::{Attempt, Driver, Handle, RunSink, Stream};
+pub use counters::Counters;
+pub use driver::{Attempt, Class, Driver, Handle, Killed, RunSink, Stream};
 pub use error::Error;
 #[cfg(feature = "mock")]
 pub use executor::MockExecutor;
 pub use executor::{Dispatch, Executor};
+pub use output::Outputs;
+pub use pool::{Pool, PoolBuilder, StopReport};
 #[cfg(feature = "mock")]
 pub use promise::MockRunPromise;
 pub use promise::RunPromise;
 pub use reservation::Reservation;
+pub use seats::Limits;

@@ -1,0 +1,117 @@
+//! Where an attempt's words go: output to its file, events and saved state to the store's next write.
+
+use crate::driver::{Attempt, RunSink, Stream};
+use crate::engine::Engine;
+use crate::output::{Writer, Written};
+use punctual_clock::Clock;
+use punctual_model::RunId;
+use punctual_model::event::{Event, EventKind, MAX_EVENT_TEXT};
+use punctual_store::{Fence, SoftNote, Store};
+use serde_json::Value;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The sink of one attempt. After its close nothing is taken any more: what a process that got away writes
+/// then is not part of the run.
+pub(crate) struct Sink {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    run: RunId,
+    fence: Fence,
+    on_disk: bool,
+    writer: Mutex<Option<Writer>>,
+}
+
+impl Sink {
+    pub(crate) fn new(engine: &Engine, attempt: &Attempt) -> Self {
+        let run = attempt.run.id;
+        Self {
+            store: Arc::clone(&engine.store),
+            clock: Arc::clone(&engine.clock),
+            run,
+            fence: Fence::of(&attempt.run),
+            on_disk: engine.outputs.root().is_some(),
+            writer: Mutex::new(Some(engine.outputs.writer(run, attempt.task.spec.max_output))),
+        }
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the output durable and closes it.
+    pub(super) async fn close(&self) -> Written {
+        let Some(writer) = self.writer().take() else { return Written::default() };
+        let at = self.clock.now();
+        if !self.on_disk || writer.is_untouched() {
+            return writer.finish(at);
+        }
+        tokio::task::spawn_blocking(move || writer.finish(at)).await.unwrap_or_else(|error| Written {
+            summary: None,
+            error: Some(format!("closing the output failed: {error}")),
+        })
+    }
+
+    /// The attempt is known to have started.
+    pub(super) fn started(&self) {
+        self.note(SoftNote { started: true, ..self.empty() });
+    }
+
+    fn empty(&self) -> SoftNote {
+        SoftNote { run: self.run, fence: self.fence, started: false, events: Vec::new(), saved: None }
+    }
+
+    fn note(&self, note: SoftNote) {
+        self.store.note(vec![note]);
+    }
+}
+
+impl RunSink for Sink {
+    fn output(&self, stream: Stream, bytes: &[u8]) {
+        let at = self.clock.now();
+        if let Some(writer) = self.writer().as_mut() {
+            writer.write(at, stream, bytes);
+        }
+    }
+
+    fn event(&self, what: EventKind) {
+        let event = Event { at: self.clock.now(), kind: bounded(what) };
+        self.note(SoftNote { events: vec![event], ..self.empty() });
+    }
+
+    fn save(&self, state: Value) {
+        self.note(SoftNote { saved: Some(state), ..self.empty() });
+    }
+}
+
+/// The same event with its texts cut to what a record has room for.
+pub(super) fn bounded(mut what: EventKind) -> EventKind {
+    match &mut what {
+        EventKind::Restarting { end, reason, .. } => {
+            cut(end);
+            cut(reason);
+        }
+        EventKind::NotRestarting { reason } => cut(reason),
+        EventKind::KillFailed { error } | EventKind::OutputFailed { error } => cut(error),
+        EventKind::Message { source, text } => {
+            cut(source);
+            cut(text);
+        }
+        EventKind::Stopping { .. }
+        | EventKind::Killed
+        | EventKind::Interrupted { .. }
+        | EventKind::LostAttempt { .. }
+        | EventKind::Reattached => {}
+    }
+    what
+}
+
+fn cut(text: &mut String) {
+    if text.len() > MAX_EVENT_TEXT {
+        let mut end = MAX_EVENT_TEXT - '…'.len_utf8();
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+}

@@ -1,0 +1,123 @@
+//! Step: end the work, until nothing of it lives.
+
+use super::wait::outcome_of;
+use super::{Cause, Ended, Life};
+use crate::driver::{Handle, Killed, RunSink as _};
+use crate::guard::guarded;
+use crate::working::{Order, Orders};
+use punctual_model::event::EventKind;
+use punctual_model::{Outcome, StopWhy};
+use std::time::Duration;
+
+/// How often ending it is tried before that is left to its own exit; the numbers are Nomad's.
+const TRIES: u32 = 5;
+
+/// First pause between two tries, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+
+/// The longest grace that work gets when the node itself stops: whoever stops a node waits for it.
+const HURRIED_GRACE: Duration = Duration::from_secs(10);
+
+/// Ends it as it was ordered.
+pub(super) async fn stop(life: &Life, handle: &dyn Handle, order: Order) -> Ended {
+    let cause = match order {
+        Order::Stop(why) => {
+            life.sink.event(EventKind::Stopping { why });
+            Cause::Stopped(why)
+        }
+        // It goes on without us, and the next session finds it.
+        Order::Interrupt if handle.detach().await => {
+            return Ended { outcome: Outcome::default(), cause: Cause::Unrecorded };
+        }
+        Order::Interrupt => Cause::Interrupted,
+        Order::Abandon => Cause::Unrecorded,
+    };
+    let outcome = until_it_is_gone(life, handle).await;
+    // What was asked for meanwhile counts: who cancels a run that the node interrupts wants it to end. Of two
+    // stops the record has the stronger one.
+    let cause = match (cause, life.working.orders()) {
+        (_, orders) if orders.abandon => Cause::Unrecorded,
+        (Cause::Interrupted | Cause::Stopped(StopWhy::Timeout), orders) => {
+            orders.stop.map_or(cause, Cause::Stopped)
+        }
+        (cause, _) => cause,
+    };
+    Ended { outcome, cause }
+}
+
+async fn until_it_is_gone(life: &Life, handle: &dyn Handle) -> Outcome {
+    loop {
+        for number in 0..TRIES {
+            match kill(life, handle).await {
+                Ok(how) => {
+                    if how == Killed::ByForce {
+                        life.sink.event(EventKind::Killed);
+                    }
+                    let ended = guarded(handle.wait()).await;
+                    return outcome_of(life, handle, ended).await;
+                }
+                Err(error) => {
+                    tracing::error!(%error, number, "the work could not be ended");
+                    life.sink.event(EventKind::KillFailed { error });
+                }
+            }
+            // No pause after the last try: nothing follows it.
+            if number + 1 < TRIES {
+                tokio::select! {
+                    biased;
+                    ended = guarded(handle.wait()) => return outcome_of(life, handle, ended).await,
+                    () = life.engine.clock.sleep(pause(number)) => {}
+                }
+            }
+        }
+        tracing::error!("gave up ending the work; the run is over when it goes by itself");
+        // It holds its seat, and its record says that it is being stopped: both are true. Asked once more, it is
+        // tried once more.
+        let asked = life.working.orders().count;
+        tokio::select! {
+            biased;
+            ended = guarded(handle.wait()) => return outcome_of(life, handle, ended).await,
+            _ = life.working.until(|orders| orders.count != asked) => {}
+        }
+    }
+}
+
+/// Tries once. If the node stops meanwhile, the grace is cut short.
+async fn kill(life: &Life, handle: &dyn Handle) -> Result<Killed, String> {
+    let spec = &life.attempt.task.spec.kill;
+    let short = spec.grace.min(HURRIED_GRACE);
+    let grace = if life.working.orders().in_a_hurry() { short } else { spec.grace };
+    let ending = guarded(handle.kill(&spec.signal, grace));
+    let hurried = async {
+        if grace > short {
+            life.working.until(Orders::in_a_hurry).await;
+            guarded(handle.kill(&spec.signal, short)).await
+        } else {
+            std::future::pending().await
+        }
+    };
+    let ended = tokio::select! {
+        biased;
+        ended = ending => ended,
+        ended = hurried => ended,
+    };
+    ended.unwrap_or_else(|panic| Err(format!("the driver panicked: {panic}")))
+}
+
+fn pause(number: u32) -> Duration {
+    4u32.checked_pow(number)
+        .map_or(LONGEST_PAUSE, |times| FIRST_PAUSE.saturating_mul(times))
+        .min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_two_minutes() {
+        let pauses: Vec<u64> = (0..6).map(|number| pause(number).as_secs()).collect();
+        assert_eq!(pauses, [5, 20, 80, 120, 120, 120]);
+    }
+}

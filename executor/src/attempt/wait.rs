@@ -1,0 +1,117 @@
+//! Step: wait for the end of the work, or for a reason to end it.
+
+use super::Life;
+use crate::driver::Handle;
+use crate::guard::guarded;
+use crate::working::{Order, Working};
+use punctual_clock::Wait;
+use punctual_model::{Failure, FailureKind, Outcome, RunEvent, RunState, StopWhy};
+use punctual_store::{Edge, EdgeAnswer, Error, Fence, Patch};
+use std::task::Poll;
+
+/// How the wait ended.
+pub(super) enum Waited {
+    /// The work has ended.
+    Ended(Outcome),
+    /// The work is to be ended.
+    Stop(Order),
+}
+
+/// A reason to end the work.
+pub(super) enum Reason {
+    Told(Order),
+    TookTooLong,
+}
+
+/// Waits.
+pub(super) async fn wait(life: &Life, handle: &dyn Handle, timeout: &mut Option<Wait>) -> Waited {
+    let reason = {
+        let mut work = std::pin::pin!(guarded(handle.wait()));
+        // Work that is over at the first look is not worth telling that it had started.
+        let first = std::future::poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await;
+        if let Poll::Ready(ended) = first {
+            return Waited::Ended(outcome_of(life, handle, ended).await);
+        }
+        life.sink.started();
+        life.engine.registry.post(life.attempt.run.id, RunState::Running);
+        let reason = tokio::select! {
+            biased;
+            ended = &mut work => Err(ended),
+            reason = told_to_stop(&life.working, timeout) => Ok(reason),
+        };
+        match reason {
+            Err(ended) => return Waited::Ended(outcome_of(life, handle, ended).await),
+            Ok(reason) => reason,
+        }
+    };
+    Waited::Stop(intent(life, reason).await)
+}
+
+/// Returns when the attempt is told to stop or its time is up.
+pub(super) async fn told_to_stop(working: &Working, timeout: &mut Option<Wait>) -> Reason {
+    let told = working.until(|orders| orders.strongest().is_some());
+    let told = async { told.await.strongest().map_or(Reason::Told(Order::Abandon), Reason::Told) };
+    match timeout {
+        None => told.await,
+        Some(timeout) => tokio::select! {
+            biased;
+            reason = told => reason,
+            () = timeout => Reason::TookTooLong,
+        },
+    }
+}
+
+/// Makes the intent to stop durable before anything is done about it. What others asked for is so already.
+pub(super) async fn intent(life: &Life, reason: Reason) -> Order {
+    let order = match reason {
+        Reason::Told(order) => return order,
+        Reason::TookTooLong => Order::Stop(StopWhy::Timeout),
+    };
+    let (engine, run) = (&life.engine, &life.attempt.run);
+    let at = engine.clock.now();
+    let edge = Edge {
+        run: run.id,
+        fence: Fence::of(run),
+        event: RunEvent::StopAsked { why: StopWhy::Timeout, at },
+        at,
+        patch: Patch::default(),
+    };
+    match engine.store.transition(&engine.session, vec![edge]).await.map(|mut answers| answers.pop()) {
+        Ok(Some(EdgeAnswer::Applied(run) | EdgeAnswer::Stale(run))) => match run.state() {
+            // Somebody was faster; then it stops for that.
+            RunState::Stopping { why, .. } if Fence::of(&run) == Fence::of(&life.attempt.run) => {
+                engine.registry.post(run.id, run.state());
+                Order::Stop(why)
+            }
+            _ => {
+                tracing::warn!(state = %run.state().name(), "somebody else has gone on with the run");
+                Order::Abandon
+            }
+        },
+        Ok(Some(EdgeAnswer::Unknown) | None) => Order::Abandon,
+        Err(error @ (Error::Fenced { .. } | Error::Failed { .. })) => {
+            engine.fail(error.into());
+            Order::Abandon
+        }
+        Err(error) => {
+            tracing::error!(%error, "the intent to stop was not stored; it is stopped all the same");
+            order
+        }
+    }
+}
+
+/// What the work gave, or that its driver has panicked; then what it left alive is ended as well as can be.
+pub(super) async fn outcome_of(life: &Life, handle: &dyn Handle, ended: Result<Outcome, String>) -> Outcome {
+    match ended {
+        Ok(outcome) => outcome,
+        Err(panic) => {
+            let kill = &life.attempt.task.spec.kill;
+            if !matches!(guarded(handle.kill(&kill.signal, kill.grace)).await, Ok(Ok(_))) {
+                tracing::error!("a driver has panicked, and its work may still be alive");
+            }
+            Outcome::failed(
+                Failure::new(FailureKind::Panic, format!("the driver panicked: {panic}")).recoverable(),
+            )
+        }
+    }
+}

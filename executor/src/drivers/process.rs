@@ -1,0 +1,163 @@
+//! Runs programs and scripts as children of this process, each in a process group of its own.
+//!
+//! One supervisor task a child owns it: it reads its pipes, waits for its end, and ends it when told to. What
+//! is left of the group when its leader has gone is ended too, so that nothing of an attempt outlives its
+//! record. A child does not survive the daemon: what a crash leaves is found by its mark and ended at the next
+//! start ([`ProcessDriver::reap_leftovers`]), and its run is lost.
+
+mod command;
+mod environment;
+mod home;
+mod proc_table;
+mod signal;
+mod strays;
+mod supervisor;
+
+pub use home::ProcessHome;
+
+use crate::driver::{Attempt, Class, Driver, Handle, Killed, RunSink};
+use async_trait::async_trait;
+use punctual_clock::Clock;
+use punctual_model::{Failure, FailureKind, Outcome, Work};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Instrument as _;
+
+/// Runs `process` or `shell` work; one driver each, which may share a home.
+#[derive(Debug)]
+pub struct ProcessDriver {
+    name: &'static str,
+    home: Arc<ProcessHome>,
+    clock: Arc<dyn Clock>,
+}
+
+impl ProcessDriver {
+    /// Runs argument vectors, without a shell.
+    #[must_use]
+    pub fn process(home: Arc<ProcessHome>, clock: Arc<dyn Clock>) -> Self {
+        Self { name: "process", home, clock }
+    }
+
+    /// Runs scripts.
+    #[must_use]
+    pub fn shell(home: Arc<ProcessHome>, clock: Arc<dyn Clock>) -> Self {
+        Self { name: "shell", home, clock }
+    }
+
+    /// Ends all that dead sessions over the same data directory have left alive: politely, then by force.
+    /// Answers how many processes that were, and how many could not be ended. Called once, at start, before
+    /// any run is judged.
+    pub async fn reap_leftovers(home: &ProcessHome, clock: &dyn Clock) -> Reaped {
+        let all = || strays::of_node(home);
+        let found = all().len();
+        let left = strays::end(all, rustix::process::Signal::TERM, REAP_GRACE, clock).await;
+        if found > 0 {
+            tracing::warn!(found, left = left.len(), "ended processes that an earlier session had left");
+        }
+        Reaped { found, left: left.len() }
+    }
+}
+
+/// How long leftovers of a dead session may take to go by themselves: as long as a task's default grace.
+const REAP_GRACE: Duration = Duration::from_secs(5);
+
+/// What [`ProcessDriver::reap_leftovers`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reaped {
+    /// Processes that carried the mark.
+    pub found: usize,
+    /// Those that live still.
+    pub left: usize,
+}
+
+#[async_trait]
+impl Driver for ProcessDriver {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn class(&self) -> Class {
+        Class::Process
+    }
+
+    async fn start(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Result<Box<dyn Handle>, Failure> {
+        // From the fork to the supervisor nothing is awaited, so a dropped start leaves nothing.
+        let child = command::spawn(&attempt, &self.home)?;
+        let (requests, received) = mpsc::unbounded_channel();
+        let (ended, ends) = watch::channel(None);
+        let supervisor = supervisor::Supervisor::new(
+            child,
+            &attempt,
+            Arc::clone(&self.home),
+            Arc::clone(&self.clock),
+            sink,
+            received,
+        );
+        let stdin = match &attempt.task.spec.work {
+            Work::Process { context, .. } | Work::Shell { context, .. } => context.stdin.clone(),
+            Work::Handler { .. } => None,
+        };
+        let watching = async move {
+            let outcome = supervisor.run(stdin).await;
+            ended.send_replace(Some(outcome));
+        };
+        tokio::spawn(watching.in_current_span());
+        Ok(Box::new(ProcessHandle { requests, ended: ends }))
+    }
+
+    async fn recover(&self, attempt: Attempt, _sink: Arc<dyn RunSink>) -> Option<Box<dyn Handle>> {
+        let kill = &attempt.task.spec.kill;
+        let signal = signal::parse(&kill.signal).unwrap_or(rustix::process::Signal::TERM);
+        let run = attempt.run.id;
+        let left = strays::end(|| strays::of_run(&self.home, run), signal, kill.grace, &*self.clock).await;
+        if !left.is_empty() {
+            tracing::error!(run.id = %run, pids = ?left, "processes of a lost attempt could not be ended");
+        }
+        self.home.forget(run);
+        None
+    }
+}
+
+/// A child at work.
+#[derive(Debug)]
+struct ProcessHandle {
+    requests: mpsc::UnboundedSender<supervisor::Request>,
+    ended: watch::Receiver<Option<Outcome>>,
+}
+
+#[async_trait]
+impl Handle for ProcessHandle {
+    async fn wait(&self) -> Outcome {
+        let mut ended = self.ended.clone();
+        // The closure's borrow must be gone before the next await; hence the clone.
+        let outcome = ended.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+        outcome.unwrap_or_else(|| {
+            let text = "the supervisor of the process has died; its end was not seen";
+            Outcome::failed(Failure::new(FailureKind::Panic, text).recoverable())
+        })
+    }
+
+    async fn kill(&self, signal: &str, grace: Duration) -> Result<Killed, String> {
+        let signal = signal::parse(signal).ok_or_else(|| format!("unknown signal {signal:?}"))?;
+        let (answer, answered) = oneshot::channel();
+        if self.requests.send(supervisor::Request::Kill { signal, grace, answer }).is_err() {
+            return Ok(Killed::ByItself);
+        }
+        // A supervisor that has gone has seen the end.
+        answered.await.unwrap_or(Ok(Killed::ByItself))
+    }
+
+    async fn signal(&self, signal: &str) -> Result<(), String> {
+        let signal = signal::parse(signal).ok_or_else(|| format!("unknown signal {signal:?}"))?;
+        let (answer, answered) = oneshot::channel();
+        let gone = || "the process has ended".to_owned();
+        self.requests.send(supervisor::Request::Signal { signal, answer }).map_err(|_| gone())?;
+        answered.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    async fn detach(&self) -> bool {
+        // Its pipes end here; only a process with a keeper of its own can go on without us.
+        false
+    }
+}

@@ -1,0 +1,92 @@
+//! What `/proc` says about processes. On systems without it every answer is "not known".
+
+use super::home::Identity;
+use std::path::Path;
+
+/// What is read of `/proc/PID/stat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) identity: Identity,
+    pub(super) parent: i32,
+    pub(super) group: i32,
+    /// Neither a zombie nor dead.
+    pub(super) alive: bool,
+}
+
+/// The identity of this boot; empty where it is not known.
+pub(super) fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|id| id.trim().to_owned())
+        .unwrap_or_default()
+}
+
+/// All processes that can be seen.
+pub(super) fn pids() -> Vec<i32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Whether there is anything to be seen.
+pub(super) fn is_readable() -> bool {
+    Path::new("/proc/self/stat").exists()
+}
+
+pub(super) fn stat(pid: i32) -> Option<Stat> {
+    parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+fn parse(text: &str) -> Option<Stat> {
+    // The name in brackets may hold anything, also brackets and spaces.
+    let pid = text.split_once(' ')?.0.parse().ok()?;
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    let identity = Identity { pid, start_time: fields.get(19)?.parse().ok()? };
+    Some(Stat {
+        identity,
+        parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        alive: !matches!(*fields.first()?, "Z" | "X" | "x"),
+    })
+}
+
+/// Whether a process was started with all of these variables.
+pub(super) fn has_variables(pid: i32, variables: &[String]) -> bool {
+    let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
+    variables
+        .iter()
+        .all(|variable| environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes()))
+}
+
+/// Living members of a process group.
+pub(super) fn members(group: i32) -> Vec<i32> {
+    pids()
+        .into_iter()
+        .filter(|pid| stat(*pid).is_some_and(|stat| stat.group == group && stat.alive))
+        .collect()
+}
+
+/// This process and those it descends from.
+pub(super) fn ancestors() -> Vec<i32> {
+    let mut line = Vec::new();
+    let mut next = i32::try_from(std::process::id()).ok();
+    while let Some(pid) = next.filter(|pid| *pid > 0 && !line.contains(pid)) {
+        line.push(pid);
+        next = stat(pid).map(|stat| stat.parent);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_brackets_and_spaces_does_not_shift_the_fields() {
+        let text = "4711 (a) b (c) S 1 4700 4711 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2";
+        let stat = parse(text).unwrap();
+        assert_eq!(stat.identity, Identity { pid: 4711, start_time: 987_654 });
+        assert_eq!((stat.parent, stat.group, stat.alive), (1, 4700, true));
+        assert!(!parse(&text.replace(" S ", " Z ")).unwrap().alive);
+        assert_eq!(parse(""), None);
+        assert_eq!(parse("1 (x) S"), None);
+    }
+}

@@ -1,0 +1,139 @@
+//! What all parts of the executor share: the store and the session, the drivers, the seats, who is at work and
+//! who waits, and the one way to stop everything when the store has failed.
+
+use crate::attempt::{self, Job};
+use crate::collector::End;
+use crate::counters::Counting;
+use crate::driver::{Class, Driver};
+use crate::error::Error;
+use crate::flag::Flag;
+use crate::output::Outputs;
+use crate::registry::Registry;
+use crate::seats::Seats;
+use crate::working::Order;
+use punctual_clock::{Chance, Clock};
+use punctual_model::Task;
+use punctual_store::{Session, Store};
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+use tokio::sync::{Notify, mpsc};
+
+/// Shared by the claimer, the collector, every attempt and every promise.
+pub(crate) struct Engine {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) session: Session,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) chance: Arc<Chance>,
+    pub(crate) drivers: BTreeMap<&'static str, Arc<dyn Driver>>,
+    pub(crate) outputs: Outputs,
+    pub(crate) seats: Arc<Seats>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) counting: Counting,
+    /// Where attempts hand in their ends. Bounded by what is at work: each attempt hands in one.
+    pub(crate) ends: mpsc::UnboundedSender<End>,
+    /// Makes the claimer look.
+    pub(crate) wake: Arc<Notify>,
+    /// No more claims.
+    pub(crate) stopping: Flag,
+    /// Nothing is recorded any more: the store has failed, or nobody wants it.
+    pub(crate) over: Flag,
+    error: OnceLock<Error>,
+}
+
+impl Engine {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, by the builder, with everything it was given"
+    )]
+    pub(crate) fn new(
+        (store, session): (Arc<dyn Store>, Session),
+        (clock, chance): (Arc<dyn Clock>, Arc<Chance>),
+        drivers: BTreeMap<&'static str, Arc<dyn Driver>>,
+        outputs: Outputs,
+        seats: Arc<Seats>,
+        registry: Arc<Registry>,
+        counting: Counting,
+        ends: mpsc::UnboundedSender<End>,
+        wake: Arc<Notify>,
+    ) -> Self {
+        let (stopping, over, error) = (Flag::default(), Flag::default(), OnceLock::new());
+        Self {
+            store,
+            session,
+            clock,
+            chance,
+            drivers,
+            outputs,
+            seats,
+            registry,
+            counting,
+            ends,
+            wake,
+            stopping,
+            over,
+            error,
+        }
+    }
+
+    /// The driver of a task's work.
+    pub(crate) fn driver(&self, task: &Task) -> Option<&Arc<dyn Driver>> {
+        self.drivers.get(task.spec.work.driver())
+    }
+
+    /// The seats that a task's work takes. Work without a driver fails at once, in the cheap class.
+    pub(crate) fn class(&self, task: &Task) -> Class {
+        self.driver(task).map_or(Class::InProcess, |driver| driver.class())
+    }
+
+    /// Begins an attempt as a task of its own.
+    pub(crate) fn begin(self: &Arc<Self>, job: Job) {
+        tokio::spawn(attempt::live(Arc::clone(self), job));
+    }
+
+    /// Why nothing is recorded any more, if so.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.error.get().cloned().map_or(Ok(()), Err)
+    }
+
+    /// Answers of the store; one that says that it takes no more writes stops everything.
+    pub(crate) fn checked<T>(&self, answer: Result<T, punctual_store::Error>) -> Result<T, Error> {
+        answer.map_err(|error| {
+            let error = Error::Store(error);
+            if is_fatal(&error) {
+                self.fail(error.clone());
+            }
+            error
+        })
+    }
+
+    /// Stops everything: waiters get the error, the work is told to end, nothing is claimed or recorded any
+    /// more. The first error counts.
+    pub(crate) fn fail(&self, error: Error) {
+        let mut first = false;
+        let error = self.error.get_or_init(|| {
+            first = true;
+            error
+        });
+        if first {
+            if !matches!(error, Error::Stopped) {
+                tracing::error!(%error, "the executor stops: nothing can be recorded any more");
+            }
+            self.over.raise();
+            self.registry.fail(error);
+            self.registry.order_all(Order::Abandon);
+        }
+    }
+}
+
+/// Whether the store takes no more writes from us.
+fn is_fatal(error: &Error) -> bool {
+    match error {
+        Error::Store(error) => match error {
+            punctual_store::Error::Fenced { .. } | punctual_store::Error::Failed { .. } => true,
+            punctual_store::Error::Full { .. }
+            | punctual_store::Error::TooLarge { .. }
+            | punctual_store::Error::Unreadable { .. } => false,
+        },
+        Error::Forgotten(_) | Error::Stopped => false,
+    }
+}

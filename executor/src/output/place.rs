@@ -1,0 +1,109 @@
+//! Where the bytes of a run's output are: a file below the data directory, or memory.
+//!
+//! `output/<4 digits>/<2 digits>/<run id>.out`: the leading digits of an id are its time, so one directory
+//! holds the runs of 4.4 minutes and empties when retention has passed them; none grows without bound.
+
+use punctual_model::RunId;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Only the owner reads what tasks write: output may hold anything.
+const FILE_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// The path of a file that belongs to a run.
+pub(crate) fn path_of(root: &Path, run: RunId, extension: &str) -> PathBuf {
+    let id = run.to_string();
+    root.join(&id[..4]).join(&id[4..6]).join(format!("{id}.{extension}"))
+}
+
+/// Opens a file of a run for appending, making the directories that it needs.
+pub(crate) fn create(path: &Path, truncate: bool) -> io::Result<File> {
+    let open = || {
+        OpenOptions::new().read(true).write(true).create(true).truncate(truncate).mode(FILE_MODE).open(path)
+    };
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if let Some(parent) = path.parent() {
+                DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(parent)?;
+            }
+            // Retention may have removed the empty directory again just now; one more try is enough, since
+            // what it removes is old.
+            open()
+        }
+        other => other,
+    }
+}
+
+/// Removes a file of a run, and the directories that are empty by it; nothing there is fine.
+pub(crate) fn remove(path: &Path, root: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    }
+    for directory in path.ancestors().skip(1).take_while(|directory| *directory != root) {
+        if std::fs::remove_dir(directory).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The bytes themselves.
+#[derive(Debug, Clone)]
+pub(super) enum Bytes {
+    File(Arc<File>),
+    Memory(Arc<Mutex<Vec<u8>>>),
+}
+
+impl Bytes {
+    /// Reads what is there at an offset; 0 at the end.
+    pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read_at(buffer, offset),
+            Self::Memory(bytes) => {
+                let bytes = bytes.lock().unwrap_or_else(PoisonError::into_inner);
+                let rest = usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+                let count = rest.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&rest[..count]);
+                Ok(count)
+            }
+        }
+    }
+
+    /// Writes at an offset, which is the end.
+    pub(super) fn write_at(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.write_all_at(data, offset),
+            Self::Memory(bytes) => {
+                let mut bytes = bytes.lock().unwrap_or_else(PoisonError::into_inner);
+                bytes.truncate(usize::try_from(offset).unwrap_or(usize::MAX));
+                bytes.extend_from_slice(data);
+                Ok(())
+            }
+        }
+    }
+
+    /// Cuts off what stands behind an offset.
+    pub(super) fn truncate(&self, length: u64) -> io::Result<()> {
+        match self {
+            Self::File(file) => file.set_len(length),
+            Self::Memory(bytes) => {
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                bytes.lock().unwrap_or_else(PoisonError::into_inner).truncate(length);
+                Ok(())
+            }
+        }
+    }
+
+    /// How many bytes there are.
+    pub(super) fn length(&self) -> io::Result<u64> {
+        match self {
+            Self::File(file) => Ok(file.metadata()?.len()),
+            Self::Memory(bytes) => Ok(bytes.lock().unwrap_or_else(PoisonError::into_inner).len() as u64),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The executor that really works: seats, a claimer, a collector, and drivers that do the work.
+
+mod build;
+mod listen;
+mod shutdown;
+mod sweep;
+
+pub use build::PoolBuilder;
+pub use shutdown::StopReport;
+
+use crate::attempt::Job;
+use crate::claimer::Claimer;
+use crate::counters::Counters;
+use crate::driver::Class;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::executor::{Dispatch, Executor};
+use crate::output::Outputs;
+use crate::promise::RunPromise;
+use crate::promises::{self, Promise};
+use crate::reservation::Reservation;
+use crate::resume;
+use crate::seats::Seat;
+use async_trait::async_trait;
+use punctual_clock::Clock;
+use punctual_model::{CancelWhy, Run, RunId, RunState};
+use punctual_store::{Session, Store};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+/// Does the work of one node. Dropped without [`stop`](Self::stop), it ends its work and records nothing more,
+/// as if the process had died.
+pub struct Pool {
+    engine: Arc<Engine>,
+    ready: Arc<Notify>,
+    claimer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Pool {
+    /// Begins to set one up, over an open session of a store. The clock is the store's own.
+    pub fn builder(store: Arc<dyn Store>, session: Session, clock: Arc<dyn Clock>) -> PoolBuilder {
+        PoolBuilder::new(store, session, clock)
+    }
+
+    fn over(engine: Arc<Engine>, ready: Arc<Notify>) -> Self {
+        Self { engine, ready, claimer: Mutex::new(None) }
+    }
+
+    /// Opens the queue: from now on ready runs are claimed. Called once what an earlier session had begun is
+    /// taken up; twice is harmless.
+    pub fn start(&self) {
+        let mut claimer = self.claimer.lock().unwrap_or_else(PoisonError::into_inner);
+        if claimer.is_none() && !self.engine.stopping.is_raised() {
+            let claiming = Claimer::new(Arc::clone(&self.engine), Arc::clone(&self.ready));
+            *claimer = Some(tokio::spawn(claiming.run()));
+        }
+    }
+
+    /// Returns when nothing is at work here; at once if nothing is. What waits in the queue does not count.
+    pub async fn idle(&self) {
+        self.engine.registry.idle().await;
+    }
+
+    /// Returns when nothing can be recorded any more, with the reason.
+    pub async fn failure(&self) -> Error {
+        self.engine.over.raised().await;
+        self.engine.check().err().unwrap_or(Error::Stopped)
+    }
+
+    /// What it has done.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        Counters { active: self.engine.registry.working(), ..self.engine.counting.snapshot() }
+    }
+
+    /// What its runs have written.
+    #[must_use]
+    pub fn outputs(&self) -> &Outputs {
+        &self.engine.outputs
+    }
+
+    /// Ends all work and records nothing more, as if the process had died: what a test of a crash needs.
+    pub fn abandon(&self) {
+        self.engine.fail(Error::Stopped);
+    }
+
+    fn promise_of(&self, run: RunId) -> Arc<dyn RunPromise> {
+        Arc::new(Promise::new(Arc::clone(&self.engine), run))
+    }
+
+    /// Begins those that are claimed for us already.
+    fn begin(&self, batch: Vec<Dispatch>, mut reservation: Reservation) -> Result<(), Error> {
+        let engine = &self.engine;
+        engine.check()?;
+        let epoch = engine.session.epoch;
+        let ours = |dispatch: &Dispatch| {
+            dispatch.run.state() == RunState::Starting && dispatch.run.life.epoch == epoch
+        };
+        let starting: Vec<Dispatch> = batch.into_iter().filter(ours).collect();
+        if !starting.is_empty() {
+            let entered = engine.registry.enter(starting.iter().map(|dispatch| dispatch.run.id));
+            engine.counting.change(|counters| {
+                starting.iter().zip(&entered).filter(|(_, entered)| entered.is_some()).for_each(
+                    |(dispatch, _)| {
+                        counters.begun(&dispatch.run);
+                    },
+                );
+            });
+            for (dispatch, working) in starting.into_iter().zip(entered) {
+                // Handed over twice is handed over once.
+                let Some(working) = working else { continue };
+                let class = engine.class(&dispatch.task);
+                let seat = if reservation.take() {
+                    // A reserved place is a seat of each class, since nobody knew which it would be.
+                    engine.seats.give(other(class), 1);
+                    Seat::taken(&engine.seats, class)
+                } else {
+                    Seat::force(&engine.seats, class)
+                };
+                engine.begin(Job::new(Arc::new(dispatch.run), dispatch.task, working, seat));
+            }
+        }
+        drop(reservation);
+        // The rest waits for its claim. Waking the claimer for nothing costs one look.
+        engine.wake.notify_one();
+        Ok(())
+    }
+}
+
+fn other(class: Class) -> Class {
+    match class {
+        Class::InProcess => Class::Process,
+        Class::Process => Class::InProcess,
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("session", &self.engine.session).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Executor for Pool {
+    async fn reserve(&self, wanted: usize) -> Reservation {
+        let seats = &self.engine.seats;
+        if wanted == 0 || self.engine.stopping.is_raised() {
+            return Reservation::none();
+        }
+        let processes = seats.take(Class::Process, wanted);
+        let count = seats.take(Class::InProcess, processes);
+        seats.give(Class::Process, processes - count);
+        let back = Arc::clone(seats);
+        Reservation::new(count, move |count| {
+            back.give(Class::Process, count);
+            back.give(Class::InProcess, count);
+        })
+    }
+
+    async fn execute(&self, batch: Vec<Dispatch>, reservation: Reservation) -> Result<(), Error> {
+        self.begin(batch, reservation)
+    }
+
+    async fn execute_promised(
+        &self,
+        batch: Vec<Dispatch>,
+        reservation: Reservation,
+    ) -> Result<Vec<Arc<dyn RunPromise>>, Error> {
+        let promises = batch.iter().map(|dispatch| self.promise_of(dispatch.run.id)).collect();
+        self.begin(batch, reservation)?;
+        Ok(promises)
+    }
+
+    async fn run_manually(
+        &self,
+        dispatch: Dispatch,
+        reservation: Reservation,
+    ) -> Result<Arc<dyn RunPromise>, Error> {
+        self.engine.counting.change(|counters| counters.manual += 1);
+        let promise = self.promise_of(dispatch.run.id);
+        self.begin(vec![dispatch], reservation)?;
+        Ok(promise)
+    }
+
+    async fn resume(&self, dispatch: Dispatch) -> Result<Run, Error> {
+        resume::resume(&self.engine, dispatch).await
+    }
+
+    async fn cancel(&self, run: RunId, why: CancelWhy) -> Result<Option<Run>, Error> {
+        promises::cancel(&self.engine, run, why).await
+    }
+
+    async fn promise(&self, run: RunId) -> Result<Option<Arc<dyn RunPromise>>, Error> {
+        Ok(self.engine.store.run(run).await?.map(|run| self.promise_of(run.id)))
+    }
+}
+
+#[cfg(test)]
+#[path = "pool/tests/mod.rs"]
+mod tests;

@@ -1,0 +1,99 @@
+//! One attempt at work, as others see it: what it was told to do.
+
+use punctual_model::{RunId, StopWhy};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use tokio::sync::Notify;
+
+/// What an attempt can be told. Stopping the run and stopping the node are two things: the first ends the run,
+/// the second leaves it to go on another time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// The run shall end; that is durable already.
+    Stop(StopWhy),
+    /// The node stops and waits no longer.
+    Interrupt,
+    /// Nothing can be recorded any more; end the work and go.
+    Abandon,
+}
+
+#[derive(Debug)]
+pub(crate) struct Working {
+    run: RunId,
+    orders: Mutex<Orders>,
+    changed: Notify,
+    ended: AtomicBool,
+}
+
+/// All that it was told; the strongest counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Orders {
+    pub(crate) stop: Option<StopWhy>,
+    pub(crate) interrupt: bool,
+    pub(crate) abandon: bool,
+    /// Rises with each order, also with the same one again.
+    pub(crate) count: u32,
+}
+
+impl Orders {
+    /// The one to follow.
+    pub(crate) fn strongest(&self) -> Option<Order> {
+        if self.abandon {
+            return Some(Order::Abandon);
+        }
+        self.stop.map(Order::Stop).or(self.interrupt.then_some(Order::Interrupt))
+    }
+
+    /// Whether there is little time.
+    pub(crate) fn in_a_hurry(&self) -> bool {
+        self.interrupt || self.abandon
+    }
+}
+
+impl Working {
+    pub(crate) fn new(run: RunId) -> Self {
+        Self { run, orders: Mutex::default(), changed: Notify::new(), ended: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn run(&self) -> RunId {
+        self.run
+    }
+
+    pub(crate) fn order(&self, order: Order) {
+        {
+            let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+            match order {
+                Order::Stop(why) => orders.stop = Some(why),
+                Order::Interrupt => orders.interrupt = true,
+                Order::Abandon => orders.abandon = true,
+            }
+            orders.count = orders.count.wrapping_add(1);
+        }
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn orders(&self) -> Orders {
+        *self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns once the orders are as wanted.
+    pub(crate) async fn until(&self, wanted: impl Fn(&Orders) -> bool) -> Orders {
+        loop {
+            let changed = self.changed.notified();
+            let orders = self.orders();
+            if wanted(&orders) {
+                return orders;
+            }
+            changed.await;
+        }
+    }
+
+    /// Its end is on its way to the store: the run may be claimed again before this attempt is off the list.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_ended(&self) {
+        self.ended.store(true, Ordering::Release);
+    }
+}
