@@ -4,18 +4,27 @@
 use crate::house::{Ground, House, at, catch_up_all, every, seconds, secs, spec};
 use punctual_clock::{Clock, VirtualClock};
 use punctual_coordinator::{Coordinator, RunRequest};
-use punctual_model::{CatchUp, CatchUpPolicy, Overlap, RunEvent, RunState, RunStateName, TaskId, TaskSpec};
+use punctual_model::{
+    CatchUp, CatchUpPolicy, Overlap, Run, RunEvent, RunState, RunStateName, TaskId, TaskSpec,
+};
 use punctual_store::MemoryStore;
 use std::sync::Arc;
 
 /// One record for each due up to now, none twice.
 pub(crate) async fn check_dues(house: &House, task: TaskId, interval: i64, until: i64) {
+    check_covered(&house.records(task).await, interval, until);
+}
+
+/// As [`check_dues`], of records in their order.
+#[track_caller]
+pub(crate) fn check_covered(records: &[Run], interval: i64, until: i64) {
     let mut covered = Vec::new();
-    for run in house.records(task).await {
+    for run in records {
         match run.state() {
             RunState::Missed(missed) => {
-                let (from, to) = (seconds(missed.from), seconds(missed.to));
-                let dues: Vec<_> = (from..=to).step_by(usize::try_from(interval).unwrap()).collect();
+                let dues: Vec<_> = (seconds(missed.from)..=seconds(missed.to))
+                    .step_by(usize::try_from(interval).unwrap())
+                    .collect();
                 assert_eq!(dues.len() as u64, missed.count);
                 covered.extend(dues);
             }

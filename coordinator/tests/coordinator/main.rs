@@ -7,6 +7,8 @@ mod dues;
 mod faults;
 mod file_set;
 mod house;
+mod life;
+mod node;
 mod retention;
 mod runs;
 mod start;
