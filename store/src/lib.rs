@@ -3,7 +3,10 @@
 //! Floor 1 of the house. Judges conditions and keeps the queue; never decides *why* a state changes, knows no
 //! restart rules and no processes.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod error;
+pub mod faulty;
 pub mod fjall;
 mod hints;
 pub mod ledger;

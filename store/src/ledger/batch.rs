@@ -19,7 +19,9 @@ pub struct Batch {
     pub(super) open: BTreeMap<OpenKey, Option<OpenMark>>,
     pub(super) of_task: BTreeMap<(TaskId, RunId), bool>,
     pub(super) effects: Vec<Effect>,
-    /// Lanes that got waiting runs in this batch, which the queue does not see yet.
+    /// Tasks whose kept history has grown.
+    pub(super) grown: BTreeSet<TaskId>,
+    /// Lanes that got ready runs in this batch, which the queue does not see yet.
     pub(super) crowded: BTreeSet<Lane>,
     pub(super) prune_cursors: BTreeMap<TaskId, Option<RunId>>,
     pub(super) session: Option<SessionState>,
@@ -131,7 +133,6 @@ impl Batch {
         }
         if let (Some(key), Some(run), Some(false)) = (new_key, is, begins) {
             self.effects.push(Effect::Waits(key, OpenMark::of(run)));
-            self.crowded.insert(key.lane);
         }
         if is.is_none()
             && (was.is_some() || before.is_none())
@@ -139,6 +140,7 @@ impl Batch {
         {
             super::progress::count_end(head, &after);
             *written = true;
+            self.grown.insert(after.task);
         }
         self.runs.insert(id, Some(after));
     }

@@ -93,14 +93,15 @@ impl<T: Tables> Court<'_, T> {
         let bound = u64::from(head.digest.retention.runs);
         let (runs_over, marks_over) = (head.kept_runs > bound, head.kept_marks > bound);
         let over = if is_mark(run) { marks_over } else { runs_over };
-        let age = self.now.duration_since(run.finished_at.unwrap_or(run.accepted_at));
-        let too_old = SignedDuration::try_from(head.digest.retention.age).is_ok_and(|limit| age > limit);
+        let limit = SignedDuration::try_from(head.digest.retention.age).unwrap_or(SignedDuration::MAX);
+        let is_old = |since| self.now.duration_since(since) > limit;
+        let too_old = is_old(run.finished_at.unwrap_or(run.accepted_at));
         let keyed = run.idempotency_key.is_some() && self.now.duration_since(run.accepted_at) < KEY_AGE;
         if keyed {
             Fate::Kept
         } else if over || too_old {
             Fate::Removed
-        } else if runs_over || marks_over {
+        } else if runs_over || marks_over || is_old(run.accepted_at) {
             Fate::Kept
         } else {
             Fate::KeptAsAllAfter
@@ -165,6 +166,6 @@ impl<T: Tables> Court<'_, T> {
 enum Fate {
     Removed,
     Kept,
-    /// Nothing is over its bounds any more, and what comes after is younger.
+    /// Nothing is over its count any more, and what comes after was accepted too late to be too old.
     KeptAsAllAfter,
 }

@@ -1,10 +1,10 @@
 //! One request against the tables and the earlier requests of its batch.
 
 use super::batch::{Batch, KnownHead};
-use super::read::absent;
+use super::read::{absent, canonical};
 use super::request::{Answer, Request};
 use super::state::Ledger;
-use super::tables::{Head, Tables};
+use super::tables::{Head, Lane, Tables};
 use crate::error::Error;
 use crate::store::{Session, StoredTask};
 use jiff::Timestamp;
@@ -111,9 +111,10 @@ impl<T: Tables> Court<'_, T> {
     }
 
     pub(super) fn name(&self, kind: &TaskType, name: &str) -> Result<Option<TaskId>, Error> {
+        let kind = canonical(kind);
         match self.batch.names.get(&(kind.clone(), name.to_owned())) {
             Some(id) => Ok(*id),
-            None => absent(self.tables.name(kind, name)),
+            None => absent(self.tables.name(&kind, name)),
         }
     }
 
@@ -140,6 +141,9 @@ impl<T: Tables> Court<'_, T> {
         self.ledger.highest_id = self.ledger.highest_id.max(after.id.get());
         if self.ledger.at_work.contains_key(&after.id) {
             self.ledger.judged.insert(after.id);
+        }
+        if after.state().is_waiting() && after.ready_at() <= self.now {
+            self.batch.crowded.insert(Lane::of(&after));
         }
         self.batch.put_run(before, after);
         Ok(())

@@ -16,6 +16,11 @@ pub(super) fn absent<V>(read: Result<Option<V>, Error>) -> Result<Option<V>, Err
     }
 }
 
+/// The form of a type under which names are kept: an empty one is the system's.
+pub(super) fn canonical(kind: &TaskType) -> TaskType {
+    TaskType::new(kind.as_str())
+}
+
 /// A record as it is at this moment: that a time has come is never written.
 #[must_use]
 pub fn view(mut run: Run, now: Timestamp) -> Run {
@@ -51,7 +56,7 @@ fn stored<T: Tables>(tables: &T, id: TaskId, head: Head) -> Result<Option<Stored
 /// # Errors
 /// As [`task`].
 pub fn task_by_name<T: Tables>(tables: &T, kind: &TaskType, name: &str) -> Result<Option<StoredTask>, Error> {
-    let Some(id) = tables.name(kind, name)? else { return Ok(None) };
+    let Some(id) = tables.name(&canonical(kind), name)? else { return Ok(None) };
     Ok(task(tables, id)?
         .filter(|found| found.task.kind.as_str() == kind.as_str() && found.task.spec.name == name))
 }

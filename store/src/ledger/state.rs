@@ -147,7 +147,7 @@ impl Ledger {
     pub fn settle<T: Tables>(&mut self, batch: Batch, tables: &T) -> Result<Settled, Error> {
         self.requests += batch.requests;
         self.commits += u64::from(!batch.is_empty());
-        let Batch { meta, runs, heads, effects, session, prune_cursors, .. } = batch;
+        let Batch { meta, runs, heads, effects, session, prune_cursors, grown, .. } = batch;
         self.meta = meta.unwrap_or(self.meta);
         if let Some(session) = session {
             self.session = session;
@@ -191,11 +191,12 @@ impl Ledger {
             };
         }
         for (id, known) in &heads {
-            if let Some(head) = known.head.as_ref().filter(|_| known.written) {
-                let bound = u64::from(head.digest.retention.runs) + SLACK;
-                if head.kept_runs.max(head.kept_marks) > bound {
-                    self.overgrown.insert(*id);
-                }
+            let Some(head) = known.head.as_ref().filter(|_| known.written) else { continue };
+            let bound = u64::from(head.digest.retention.runs) + SLACK;
+            if head.kept_runs.max(head.kept_marks) <= bound {
+                self.overgrown.remove(id);
+            } else if grown.contains(id) {
+                self.overgrown.insert(*id);
             }
         }
         self.judged.clear();

@@ -38,7 +38,7 @@ pub trait Tables {
     /// the ones last used.
     fn definition(&self, task: TaskId, revision: u64) -> Result<Option<Arc<Task>>, Error>;
 
-    /// Who has this name among the tasks of this type.
+    /// Who has this name among the tasks of this type, whose name is never empty here.
     fn name(&self, kind: &TaskType, name: &str) -> Result<Option<TaskId>, Error>;
 
     /// Which run has this idempotency key of this task.

@@ -2,7 +2,7 @@
 
 use super::batch::{Effect, SessionState};
 use super::judge::Court;
-use super::read::absent;
+use super::read::{absent, canonical};
 use super::size;
 use super::tables::{Digest, Head, HeadStatus, Meta, Tables};
 use crate::error::Error;
@@ -65,7 +65,7 @@ impl<T: Tables> Court<'_, T> {
             history_from: head.and_then(|head| head.history_from),
         };
         self.batch.put_head(id, new);
-        self.batch.names.insert((task.kind.clone(), task.spec.name.clone()), Some(id));
+        self.batch.names.insert((canonical(&task.kind), task.spec.name.clone()), Some(id));
         self.batch.definitions.insert((id, task.revision), Some(task.clone()));
         self.ledger.highest_id = self.ledger.highest_id.max(id.get());
         Ok(PutAnswer::Stored(StoredTask { task, progress }))
@@ -85,7 +85,7 @@ impl<T: Tables> Court<'_, T> {
         if let Some(task) = absent(self.definition(id, revision))?
             && self.name(&task.kind, &task.spec.name)? == Some(id)
         {
-            self.batch.names.insert((task.kind.clone(), task.spec.name.clone()), None);
+            self.batch.names.insert((canonical(&task.kind), task.spec.name.clone()), None);
         }
         Ok(())
     }

@@ -4,6 +4,8 @@
 //! Each call is one commit and is done when it returns, so a run of the engine on it is deterministic.
 
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use crate::error::Error;
 use crate::hints::Hints;

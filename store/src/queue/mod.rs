@@ -430,9 +430,7 @@ impl Queue {
                 if let Some(shared) = shared
                     && let Some(key) = self.keys.get_mut(&shared.key)
                 {
-                    if key.leave(place, shared.limit) {
-                        self.ready.remove(&place);
-                    }
+                    key.leave(place, shared.limit);
                     self.balance(&shared.key);
                 }
             }

@@ -1,0 +1,259 @@
+//! Definitions: identity, revisions, names, types, paging.
+#![expect(missing_docs, reason = "the names are the sentences")]
+#![expect(clippy::missing_panics_doc, reason = "panicking is how a test fails")]
+
+use super::{Scene, Subject};
+use crate::error::Error;
+use crate::store::{Expect, PutAnswer, PutTask, StoredTask, TaskFilter};
+use punctual_model::{TaskId, TaskStatus, TaskType};
+use std::sync::Arc;
+
+fn all() -> TaskFilter {
+    TaskFilter { limit: 500, ..TaskFilter::default() }
+}
+
+async fn ids(scene: &Scene<'_>, filter: TaskFilter) -> Vec<TaskId> {
+    scene.store().tasks(&filter).await.unwrap().items.iter().map(|stored| stored.task.id).collect()
+}
+
+pub async fn ts01_a_created_task_reads_back_the_same_by_id_by_name_and_in_the_list(
+    subject: &mut dyn Subject,
+) {
+    let mut scene = Scene::new(subject).await;
+    let mut task = scene.draft("a", |spec| {
+        spec.description = "says hello".to_owned();
+        spec.labels.insert("team".to_owned(), "blue".to_owned());
+        spec.priority = -3;
+    });
+    task.metadata.insert("org".to_owned(), "o-1".into());
+    let checkpoint = scene.at(-60);
+    let PutAnswer::Stored(stored) = scene.put(&task, Expect::Absent, Some(checkpoint)).await else {
+        panic!("not stored")
+    };
+    assert_eq!(*stored.task, task);
+    assert_eq!(stored.progress.checkpoint, Some(checkpoint));
+    scene.reopen().await;
+    let store = scene.store();
+    assert_eq!(store.task(task.id).await.unwrap(), Some(stored.clone()));
+    assert_eq!(store.task_by_name(&task.kind, "a").await.unwrap(), Some(stored.clone()));
+    assert_eq!(store.task_revision(task.id, 1).await.unwrap(), Some(Arc::clone(&stored.task)));
+    assert_eq!(store.tasks(&all()).await.unwrap().items, [stored]);
+    assert_eq!(store.task_by_name(&task.kind, "A").await.unwrap(), None);
+    assert_eq!(store.task_revision(task.id, 2).await.unwrap(), None);
+    assert_eq!(store.task(TaskId::new(7).unwrap()).await.unwrap(), None);
+}
+
+pub async fn ts02_a_limit_of_one_gives_one_and_after_excludes_its_id(subject: &mut dyn Subject) {
+    let mut scene = Scene::new(subject).await;
+    let (a, b) = (scene.task("a").await.id, scene.task("b").await.id);
+    let page = scene.store().tasks(&TaskFilter { limit: 1, ..all() }).await.unwrap();
+    assert_eq!(page.items.iter().map(|stored| stored.task.id).collect::<Vec<_>>(), [a]);
+    assert_eq!(page.next, Some(a));
+    let page = scene.store().tasks(&TaskFilter { limit: 1, after: page.next, ..all() }).await.unwrap();
+    assert_eq!(page.items.iter().map(|stored| stored.task.id).collect::<Vec<_>>(), [b]);
+    assert_eq!(page.next, None);
+    assert_eq!(ids(&scene, TaskFilter { after: Some(b), ..all() }).await, []);
+}
+
+pub async fn ts02_filters_by_status_and_labels_give_only_what_they_say(subject: &mut dyn Subject) {
+    let mut scene = Scene::new(subject).await;
+    let label = |value: &str| ("team".to_owned(), value.to_owned());
+    let a = scene.task_with("a", |spec| spec.labels.extend([label("blue")])).await;
+    let b = scene.task_with("b", |spec| spec.status = TaskStatus::Paused).await;
+    let c = scene.task_with("c", |spec| spec.labels.extend([label("red")])).await;
+    let status = |status| TaskFilter { status: Some(status), ..all() };
+    assert_eq!(ids(&scene, status(TaskStatus::Active)).await, [a.id, c.id]);
+    assert_eq!(ids(&scene, status(TaskStatus::Paused)).await, [b.id]);
+    let labels = |labels| TaskFilter { labels, ..all() };
+    assert_eq!(ids(&scene, labels(vec![label("red")])).await, [c.id]);
+    assert_eq!(ids(&scene, labels(vec![label("red"), label("blue")])).await, []);
+}
+
+pub async fn ts04_a_deleted_task_is_gone_and_its_id_never_used_again(subject: &mut dyn Subject) {
+    let mut scene = Scene::new(subject).await;
+    let task = scene.task("a").await;
+    let store = scene.store();
+    assert!(!store.delete_task(&scene.session, task.id, Some(2)).await.unwrap());
+    assert!(store.delete_task(&scene.session, task.id, Some(1)).await.unwrap());
+    assert!(!store.delete_task(&scene.session, task.id, None).await.unwrap());
+    assert_eq!(store.task(task.id).await.unwrap(), None);
+    assert_eq!(store.task_by_name(&task.kind, "a").await.unwrap(), None);
+    assert_eq!(ids(&scene, all()).await, []);
+    drop(store);
+    scene.reopen().await;
+    assert_eq!(scene.store().task(task.id).await.unwrap(), None);
+    assert_eq!(scene.put(&task, Expect::Absent, None).await, PutAnswer::Gone);
+    assert_eq!(scene.put(&task, Expect::Revision(1), None).await, PutAnswer::Gone);
+    let never = scene.draft("never", |_| ());
+    assert_eq!(scene.put(&never, Expect::Revision(1), None).await, PutAnswer::Gone);
+    assert!(scene.session.id_floor >= task.id.get());
+}
+
+pub async fn ts07_paging_visits_each_task_once_in_order_of_creation(subject: &mut dyn Subject) {
+    let mut scene = Scene::new(subject).await;
+    let mut expect = Vec::new();
+    for n in 0..10 {
+        // One name in ten types, and others between them.
+        let mut task = scene.draft("same", |_| ());
+        task.kind = TaskType::new(format!("type-{n}"));
+        assert!(matches!(scene.put(&task, Expect::Absent, None).await, PutAnswer::Stored(_)));
+        expect.push(task.id);
+        scene.task(&format!("other-{n}")).await;
+    }
+    let mut seen = Vec::new();
+    let mut filter = TaskFilter { name: Some("same".to_owned()), limit: 2, ..all() };
+    loop {
+        let page = scene.store().tasks(&filter).await.unwrap();
+        seen.extend(page.items.iter().map(|stored| stored.task.id));
+        let Some(next) = page.next else { break };
+        assert_eq!(page.items.len(), 2);
+        filter.after = Some(next);
+    }
+    assert_eq!(seen, expect);
+    filter.after = seen.last().copied();
+    assert_eq!(ids(&scene, filter).await, []);
+}
+
+pub async fn ts11_an_update_is_a_new_revision_conditional_on_the_one_that_was_read(
+    subject: &mut dyn Subject,
+) {
+    let mut scene = Scene::new(subject).await;
+    let first = scene.task("a").await;
+    scene.advance(5);
+    let mut second = first.clone();
+    second.revision = 2;
+    second.updated_at = scene.now();
+    second.spec.description = "changed".to_owned();
+    let PutAnswer::Stored(stored) = scene.put(&second, Expect::Revision(1), None).await else {
+        panic!("not stored")
+    };
+    assert_eq!(*stored.task, second);
+    let answer = scene.put(&second, Expect::Revision(1), None).await;
+    assert_eq!(answer, PutAnswer::Conflict(stored.clone()));
+    let mut skips_one = second.clone();
+    skips_one.revision = 4;
+    assert_eq!(scene.put(&skips_one, Expect::Revision(2), None).await, PutAnswer::Conflict(stored.clone()));
+    assert_eq!(scene.put(&first, Expect::Absent, None).await, PutAnswer::Conflict(stored.clone()));
+    assert_eq!(scene.store().task(first.id).await.unwrap(), Some(stored));
+    assert_eq!(scene.store().task_revision(first.id, 1).await.unwrap().as_deref(), Some(&first));
+}
+
+pub async fn ts13_activation_raises_the_checkpoint_to_its_moment_and_nothing_lowers_it(
+    subject: &mut dyn Subject,
+) {
+    let mut scene = Scene::new(subject).await;
+    let task = scene.draft("a", |spec| spec.status = TaskStatus::Paused);
+    let created = scene.now();
+    scene.put(&task, Expect::Absent, Some(created)).await;
+    scene.advance(60);
+    let mut active = task.clone();
+    active.revision = 2;
+    active.spec.status = TaskStatus::Active;
+    let answer = scene.put(&active, Expect::Revision(1), Some(scene.now())).await;
+    let checkpoint = |answer: PutAnswer| match answer {
+        PutAnswer::Stored(StoredTask { progress, .. }) => progress.checkpoint,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(checkpoint(answer), Some(scene.now()));
+    active.revision = 3;
+    assert_eq!(checkpoint(scene.put(&active, Expect::Revision(2), Some(created)).await), Some(scene.now()));
+    active.revision = 4;
+    assert_eq!(checkpoint(scene.put(&active, Expect::Revision(3), None).await), Some(scene.now()));
+}
+
+pub async fn ts21_ts28_types_do_not_see_each_other_and_an_empty_one_is_the_systems(
+    subject: &mut dyn Subject,
+) {
+    let mut scene = Scene::new(subject).await;
+    let mut untyped = scene.draft("a", |_| ());
+    untyped.kind = serde_json::from_value(serde_json::json!("")).unwrap();
+    let system = scene.draft("b", |_| ());
+    let mut check = scene.draft("a", |_| ());
+    check.kind = TaskType::new("check");
+    for task in [&untyped, &system, &check] {
+        assert!(matches!(scene.put(task, Expect::Absent, None).await, PutAnswer::Stored(_)));
+    }
+    let of = |kind: &str| TaskFilter { kind: Some(TaskType::new(kind)), ..all() };
+    assert_eq!(ids(&scene, of("system")).await, [untyped.id, system.id]);
+    assert_eq!(ids(&scene, of("")).await, [untyped.id, system.id]);
+    assert_eq!(ids(&scene, of("check")).await, [check.id]);
+    assert_eq!(ids(&scene, of("Check")).await, []);
+    assert_eq!(ids(&scene, all()).await, [untyped.id, system.id, check.id]);
+    let named = |kind: &str| TaskFilter { name: Some("a".to_owned()), ..of(kind) };
+    assert_eq!(ids(&scene, named("system")).await, [untyped.id]);
+    assert_eq!(ids(&scene, named("check")).await, [check.id]);
+}
+
+pub async fn a_name_is_unique_within_a_type_and_free_after_a_rename_or_a_delete(subject: &mut dyn Subject) {
+    let mut scene = Scene::new(subject).await;
+    let a = scene.task("a").await;
+    let b = scene.task("b").await;
+    let other = scene.draft("a", |_| ());
+    assert_eq!(scene.put(&other, Expect::Absent, None).await, PutAnswer::NameTaken(a.id));
+    let mut renamed = b.clone();
+    renamed.revision = 2;
+    renamed.spec.name = "a".to_owned();
+    assert_eq!(scene.put(&renamed, Expect::Revision(1), None).await, PutAnswer::NameTaken(a.id));
+    scene.change(&a, |spec| spec.name = "c".to_owned()).await;
+    assert!(matches!(scene.put(&renamed, Expect::Revision(1), None).await, PutAnswer::Stored(_)));
+    scene.reopen().await;
+    assert_eq!(scene.put(&other, Expect::Absent, None).await, PutAnswer::NameTaken(b.id));
+    assert!(scene.store().delete_task(&scene.session, b.id, None).await.unwrap());
+    assert!(matches!(scene.put(&other, Expect::Absent, None).await, PutAnswer::Stored(_)));
+    let found = scene.store().task_by_name(&TaskType::default(), "a").await.unwrap();
+    assert_eq!(found.map(|stored| stored.task.id), Some(other.id));
+    assert_eq!(scene.store().task_by_name(&TaskType::default(), "b").await.unwrap(), None);
+}
+
+pub async fn of_writers_that_race_for_a_revision_or_a_name_one_wins(subject: &mut dyn Subject) {
+    let mut scene = Scene::new(subject).await;
+    let task = scene.task("a").await;
+    let store = scene.store();
+    let mut puts = Vec::new();
+    for n in 0..8 {
+        let mut next = task.clone();
+        next.revision = 2;
+        next.spec.description = n.to_string();
+        puts.push(PutTask { task: Arc::new(next), expect: Expect::Revision(1), raise_checkpoint: None });
+        let fresh = scene.draft("b", |_| ());
+        puts.push(PutTask { task: Arc::new(fresh), expect: Expect::Absent, raise_checkpoint: None });
+    }
+    let mut racers = tokio::task::JoinSet::new();
+    for put in puts {
+        let (store, session) = (Arc::clone(&store), scene.session.clone());
+        racers.spawn(async move { store.put_task(&session, put).await.unwrap() });
+    }
+    drop(store);
+    let answers = racers.join_all().await;
+    let stored = answers.iter().filter(|answer| matches!(answer, PutAnswer::Stored(_))).count();
+    let taken = answers.iter().filter(|answer| matches!(answer, PutAnswer::NameTaken(_))).count();
+    let conflicts = answers.iter().filter(|answer| matches!(answer, PutAnswer::Conflict(_))).count();
+    assert_eq!((stored, taken, conflicts), (2, 7, 7));
+}
+
+pub async fn what_is_too_large_is_refused_before_anything_is_written(subject: &mut dyn Subject) {
+    let mut scene = Scene::new(subject).await;
+    let store = scene.store();
+    let large = scene.draft("a", |spec| spec.description = "x".repeat(70_000));
+    let put = PutTask { task: Arc::new(large), expect: Expect::Absent, raise_checkpoint: None };
+    assert!(matches!(store.put_task(&scene.session, put).await, Err(Error::TooLarge { .. })));
+    let long = scene.draft(&"n".repeat(70_000), |_| ());
+    let put = PutTask { task: Arc::new(long), expect: Expect::Absent, raise_checkpoint: None };
+    assert!(matches!(store.put_task(&scene.session, put).await, Err(Error::TooLarge { .. })));
+    assert_eq!(ids(&scene, all()).await, []);
+
+    let task = scene.task("b").await;
+    let fits = scene.draft_run(&task);
+    let mut params = scene.draft_run(&task);
+    params.params = "x".repeat(70_000).into();
+    let mut key = scene.draft_run(&task);
+    key.idempotency_key = Some("k".repeat(70_000));
+    for bad in [params, key] {
+        let runs = vec![fits.clone(), bad];
+        assert!(matches!(store.enqueue(&scene.session, runs, 0).await, Err(Error::TooLarge { .. })));
+    }
+    assert_eq!(store.run(fits.id).await.unwrap(), None);
+    // And the store goes on.
+    drop(store);
+    assert_eq!(scene.queued(&task).await.task, task.id);
+}
