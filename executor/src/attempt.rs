@@ -20,7 +20,7 @@ use punctual_clock::Wait;
 use punctual_model::{Outcome, Run, StopWhy, Task};
 use punctual_store::Fence;
 use sink::Sink;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tracing::{Instrument as _, Span, info, info_span};
 
@@ -71,7 +71,9 @@ enum Cause {
     Interrupted,
     /// The node stops, and nothing of it was begun.
     NotBegun,
-    /// Nothing can be recorded; or it goes on without us.
+    /// The node stops, and it goes on without us.
+    Detached,
+    /// Nothing can be recorded.
     Unrecorded,
 }
 
@@ -173,6 +175,9 @@ struct HandIn {
 impl HandIn {
     async fn finish(mut self, ended: Ended) {
         let written = self.sink.close().await;
+        if ended.cause == Cause::Detached {
+            self.engine.detached.lock().unwrap_or_else(PoisonError::into_inner).insert(self.attempt.run.id);
+        }
         if let Some((event, patch)) = end::decide(&self.engine, &self.attempt, ended, written) {
             self.send(event, patch);
         } else {

@@ -148,7 +148,7 @@ impl Claimer {
 
     /// Writes that these attempts start, and begins those of which that is durable. Answers whether a
     /// definition has changed meanwhile, so that its runs are there to be claimed again.
-    async fn begin(&self, batch: Vec<(Claim, Seat)>) -> Result<bool, Error> {
+    pub(crate) async fn begin(&self, batch: Vec<(Claim, Seat)>) -> Result<bool, Error> {
         if batch.is_empty() {
             return Ok(false);
         }

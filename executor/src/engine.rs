@@ -12,10 +12,10 @@ use crate::registry::Registry;
 use crate::seats::Seats;
 use crate::working::Order;
 use punctual_clock::{Chance, Clock};
-use punctual_model::Task;
+use punctual_model::{RunId, Task};
 use punctual_store::{Session, Store};
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::{Notify, mpsc};
 
 /// Shared by the claimer, the collector, every attempt and every promise.
@@ -38,6 +38,8 @@ pub(crate) struct Engine {
     /// Nothing is recorded any more: the store has failed, or nobody wants it.
     pub(crate) over: Flag,
     error: OnceLock<Error>,
+    /// Runs whose work goes on without us while the node stops.
+    pub(crate) detached: Mutex<BTreeSet<RunId>>,
 }
 
 impl Engine {
@@ -72,6 +74,7 @@ impl Engine {
             stopping,
             over,
             error,
+            detached: Mutex::default(),
         }
     }
 

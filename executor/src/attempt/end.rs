@@ -31,7 +31,7 @@ pub(super) fn decide(
         end.event(EventKind::OutputFailed { error });
     }
     let event = match cause {
-        Cause::Unrecorded => return None,
+        Cause::Unrecorded | Cause::Detached => return None,
         Cause::Stopped(StopWhy::Timeout) => {
             let limit = attempt.task.spec.timeout.map(duration::format).unwrap_or_default();
             let text = format!("took longer than its timeout of {limit}");

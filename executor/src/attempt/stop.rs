@@ -22,13 +22,10 @@ const HURRIED_GRACE: Duration = Duration::from_secs(10);
 /// Ends it as it was ordered.
 pub(super) async fn stop(life: &Life, handle: &dyn Handle, order: Order) -> Ended {
     let cause = match order {
-        Order::Stop(why) => {
-            life.sink.event(EventKind::Stopping { why });
-            Cause::Stopped(why)
-        }
+        Order::Stop(why) => Cause::Stopped(why),
         // It goes on without us, and the next session finds it.
         Order::Interrupt if handle.detach().await => {
-            return Ended { outcome: Outcome::default(), cause: Cause::Unrecorded };
+            return Ended { outcome: Outcome::default(), cause: Cause::Detached };
         }
         Order::Interrupt => Cause::Interrupted,
         Order::Abandon => Cause::Unrecorded,

@@ -5,6 +5,7 @@ use crate::driver::Handle;
 use crate::guard::guarded;
 use crate::working::{Order, Working};
 use punctual_clock::Wait;
+use punctual_model::event::{Event, EventKind};
 use punctual_model::{Failure, FailureKind, Outcome, RunEvent, RunState, StopWhy};
 use punctual_store::{Edge, EdgeAnswer, Error, Fence, Patch};
 use std::task::Poll;
@@ -63,18 +64,18 @@ pub(super) async fn told_to_stop(working: &Working, timeout: &mut Option<Wait>) 
 
 /// Makes the intent to stop durable before anything is done about it. What others asked for is so already.
 pub(super) async fn intent(life: &Life, reason: Reason) -> Order {
-    let order = match reason {
-        Reason::Told(order) => return order,
-        Reason::TookTooLong => Order::Stop(StopWhy::Timeout),
-    };
+    if let Reason::Told(order) = reason {
+        return order;
+    }
+    let why = StopWhy::Timeout;
     let (engine, run) = (&life.engine, &life.attempt.run);
     let at = engine.clock.now();
     let edge = Edge {
         run: run.id,
         fence: Fence::of(run),
-        event: RunEvent::StopAsked { why: StopWhy::Timeout, at },
+        event: RunEvent::StopAsked { why, at },
         at,
-        patch: Patch::default(),
+        patch: Patch { events: vec![Event { at, kind: EventKind::Stopping { why } }], ..Patch::default() },
     };
     match engine.store.transition(&engine.session, vec![edge]).await.map(|mut answers| answers.pop()) {
         Ok(Some(EdgeAnswer::Applied(run) | EdgeAnswer::Stale(run))) => match run.state() {
@@ -95,7 +96,7 @@ pub(super) async fn intent(life: &Life, reason: Reason) -> Order {
         }
         Err(error) => {
             tracing::error!(%error, "the intent to stop was not stored; it is stopped all the same");
-            order
+            Order::Stop(why)
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::driver::Attempt;
 use crate::error::Error;
 use crate::resume::end_lost;
 use punctual_model::LostWhy;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 /// Runs looked at in one page.
 const PAGE: usize = 512;
@@ -22,13 +22,15 @@ impl Pool {
     pub async fn sweep(&self) -> Result<usize, Error> {
         let engine = &self.engine;
         let epoch = engine.session.epoch;
+        let detached = engine.detached.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (mut after, mut count) = (None, 0);
         loop {
             let page = engine.store.begun_before(epoch.saturating_add(1), after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(count) };
             after = Some(last.id);
             for run in page {
-                if run.life.epoch != epoch || engine.registry.is_working(run.id) {
+                let known = engine.registry.is_working(run.id) || detached.contains(&run.id);
+                if run.life.epoch != epoch || known {
                     continue;
                 }
                 let Some(task) = engine.store.task_revision(run.task, run.revision).await? else {

@@ -1,1 +1,12 @@
+//! The executor as a whole: the memory store, the virtual clock, scripted work.
 
+mod bench;
+mod canceling;
+mod counting;
+mod ends;
+mod failing;
+mod promising;
+mod queueing;
+mod restarting;
+mod resuming;
+mod stopping;
