@@ -22,6 +22,14 @@ pub struct ScheduleReport {
     pub next: Vec<Preview>,
 }
 
+/// Judges a definition as creating a task with it would, without a store; answers what its schedule means.
+///
+/// # Errors
+/// [`Error::Invalid`] with every problem found.
+pub fn check(spec: &TaskSpec, default_zone: &Zone, now: Timestamp) -> Result<ScheduleReport, Error> {
+    accept(spec, None, default_zone, now)
+}
+
 /// Judges a definition that is to take the place of `previous`.
 ///
 /// # Errors

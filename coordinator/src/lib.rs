@@ -19,7 +19,7 @@ mod runs;
 mod tasks;
 
 pub use coordinator::Coordinator;
-pub use definition::{SHOWN_DUES, ScheduleReport};
+pub use definition::{SHOWN_DUES, ScheduleReport, check};
 pub use dues::MAX_BATCH;
 pub use engine::{Parts, Unschedulable};
 pub use error::Error;

@@ -305,20 +305,59 @@ async fn a_clock_that_goes_back_repeats_nothing() {
     assert_eq!(house.times(id).await, [60, 120, 180, 240]);
 }
 
-/// The task has changed in the store and the scheduler has not heard of it yet.
+/// The task has changed in the store and the scheduler has not heard of it yet, whether its definition was at
+/// hand (after the first due) or not.
 #[tokio::test(start_paused = true)]
-async fn a_due_of_an_old_definition_is_derived_again() {
+async fn a_due_of_an_old_definition_is_derived_again_at_once() {
+    for first in [0, 60] {
+        let house = House::new().await;
+        let id = house.create(spec("t", vec![every(60)])).await;
+        house.advance(first).await;
+        let mut task = (*house.store.task(id).await.unwrap().unwrap().task).clone();
+        task.revision = 2;
+        task.spec.schedules = vec![every(50)];
+        let put = PutTask { task: Arc::new(task), expect: Expect::Revision(1), raise_checkpoint: None };
+        house.store.put_task(&house.session, put).await.unwrap();
+        house.advance(60).await;
+        let run = house.records(id).await.pop().unwrap();
+        assert_eq!(seconds(run.scheduled_for) % 50, 0);
+        assert_eq!(run.accepted_at, house.clock.now());
+        assert_eq!(house.fed.dispatched().last().unwrap().task.revision, 2);
+    }
+}
+
+/// The hot path: one commit for each due, and nothing read or derived twice.
+#[tokio::test(start_paused = true)]
+async fn each_due_costs_one_commit() {
     let house = House::new().await;
     let id = house.create(spec("t", vec![every(60)])).await;
-    house.advance(60).await;
-    let mut task = (*house.store.task(id).await.unwrap().unwrap().task).clone();
-    task.revision = 2;
-    task.spec.schedules = vec![every(100)];
-    let put = PutTask { task: Arc::new(task), expect: Expect::Revision(1), raise_checkpoint: None };
-    house.store.put_task(&house.session, put).await.unwrap();
-    house.advance(200).await;
-    assert_eq!(house.times(id).await, [60, 100, 200]);
-    assert_eq!(house.fed.dispatched()[1].task.revision, 2);
+    let (commits, calls) = (house.store.stats().commits, house.scheduler.statistics().schedule_calls);
+    house.advance(600).await;
+    assert_eq!(house.times(id).await.len(), 10);
+    assert_eq!(house.store.stats().commits - commits, 10);
+    assert_eq!(house.scheduler.statistics().schedule_calls, calls);
+}
+
+/// Runs that are caught up do not stand in each other's way, not even over two downtimes.
+#[tokio::test(start_paused = true)]
+async fn what_is_caught_up_is_not_skipped_for_what_was_caught_up_before() {
+    let house = House::new().await;
+    let task = TaskSpec { overlap: Overlap::Skip, catch_up: catch_up_all(), ..spec("t", vec![every(60)]) };
+    let id = house.create(task).await;
+    let ground = house.crash();
+    ground.clock.advance_now(crate::house::secs(140));
+    let (house, _) = House::on(ground).await;
+    house.clock.settle().await;
+    assert_eq!(house.story(id).await, ["60 queued", "120 queued"]);
+    let ground = house.crash();
+    ground.clock.advance_now(crate::house::secs(60));
+    let (house, _) = House::on(ground).await;
+    house.clock.settle().await;
+    assert_eq!(house.story(id).await, ["60 queued", "120 queued", "180 queued"]);
+    // One after another, and a due on time sees them all.
+    assert_eq!(house.claim(10).await.len(), 1);
+    house.advance(40).await;
+    assert_eq!(house.story(id).await.last().unwrap(), "240 skipped");
 }
 
 /// It was paused or deleted in the store and the scheduler has not heard of it yet.
