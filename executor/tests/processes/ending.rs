@@ -1,0 +1,129 @@
+use crate::node::{Node, is_alive, shell, until, within};
+use punctual_model::event::EventKind;
+use punctual_model::{Exit, FailureKind, Run, RunState, TaskSpec};
+use std::time::Duration;
+
+fn with_grace(script: &str, grace: Duration) -> TaskSpec {
+    let mut spec = shell(script);
+    spec.kill.grace = grace;
+    spec
+}
+
+/// Begins it, waits until it says that it is ready, and cancels it.
+async fn canceled(node: &Node, spec: TaskSpec) -> Run {
+    let promise = node.begin(spec).await;
+    node.wrote(promise.id(), "ready").await;
+    promise.cancel().await.unwrap();
+    within(promise.wait()).await.unwrap()
+}
+
+fn was_killed(run: &Run) -> bool {
+    run.events.iter().any(|event| event.kind == EventKind::Killed)
+}
+
+/// TR01
+#[tokio::test]
+async fn tr01_canceled_work_keeps_its_exit_code_or_signal() {
+    let node = Node::new().await;
+    let run = canceled(&node, shell("echo ready; exec sleep 1000")).await;
+    assert!(matches!(run.state(), RunState::Canceled { .. }));
+    let outcome = run.outcome.as_ref().unwrap();
+    assert_eq!(
+        (outcome.exit, outcome.error.as_ref().unwrap().kind),
+        (Some(Exit::Signal(15)), FailureKind::Canceled)
+    );
+    assert!(!was_killed(&run));
+    let mut spec = shell("trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.02; done");
+    spec.name = "traps".to_owned();
+    let run = canceled(&node, spec).await;
+    assert_eq!(run.outcome.as_ref().unwrap().exit, Some(Exit::Code(3)));
+    assert!(node.output(run.id).contains("bye"));
+    assert!(!was_killed(&run));
+}
+
+#[tokio::test]
+async fn what_ignores_the_signal_is_killed_after_the_grace_with_its_whole_tree() {
+    let node = Node::new().await;
+    let script = "trap '' TERM; sh -c 'sleep 1000 & echo $!; wait' & echo $!; echo ready; while :; do sleep 0.05; done";
+    let run = canceled(&node, with_grace(script, Duration::from_millis(200))).await;
+    assert!(was_killed(&run));
+    assert_eq!(run.outcome.as_ref().unwrap().exit, Some(Exit::Signal(9)));
+    let output = node.output(run.id);
+    let pids: Vec<&str> = output.lines().filter(|line| *line != "ready").collect();
+    assert!(!pids.is_empty());
+    for pid in pids {
+        assert!(!is_alive(pid), "{pid} of {output:?}");
+    }
+}
+
+#[tokio::test]
+async fn who_left_the_group_is_ended_with_the_run() {
+    let node = Node::new().await;
+    let script = "setsid sh -c 'echo $$; echo ready; exec sleep 1000' & wait; sleep 1000";
+    let run = canceled(&node, with_grace(script, Duration::from_secs(20))).await;
+    let output = node.output(run.id);
+    assert!(!is_alive(output.lines().next().unwrap()), "{output}");
+    assert!(!was_killed(&run), "it went politely");
+}
+
+#[tokio::test]
+async fn the_rest_of_the_group_has_the_grace_too_when_its_leader_goes_first() {
+    let node = Node::new().await;
+    let worker = "trap 'sleep 0.3; echo cleaned; exit' TERM; echo ready; while :; do sleep 0.02; done";
+    let script = format!("sh -c \"{worker}\" & wait");
+    let run = canceled(&node, with_grace(&script, Duration::from_secs(20))).await;
+    assert!(node.output(run.id).contains("cleaned"), "{}", node.output(run.id));
+    assert!(!was_killed(&run));
+}
+
+#[tokio::test]
+async fn the_signal_is_the_tasks_and_an_unknown_one_is_told() {
+    let node = Node::new().await;
+    let mut spec = shell("trap 'exit 5' USR1; trap '' TERM; echo ready; while :; do sleep 0.02; done");
+    spec.kill.signal = "usr1".to_owned();
+    let run = canceled(&node, spec).await;
+    assert_eq!(run.outcome.as_ref().unwrap().exit, Some(Exit::Code(5)));
+}
+
+#[tokio::test]
+async fn too_long_is_stopped_and_told() {
+    let node = Node::new().await;
+    let run = node.run(shell("exec sleep 1000").timeout(Duration::from_millis(200))).await;
+    assert_eq!(run.state(), RunState::TimedOut);
+    let outcome = run.outcome.unwrap();
+    assert_eq!((outcome.exit, outcome.error.unwrap().kind), (Some(Exit::Signal(15)), FailureKind::Timeout));
+}
+
+#[tokio::test]
+async fn stopping_the_node_ends_its_processes_and_records_what_the_rules_say() {
+    let node = Node::new().await;
+    let script = "echo $$; echo ready; exec sleep 1000";
+    let mut spec = shell(script);
+    spec.name = "again".to_owned();
+    let (once, again) = (node.begin(shell(script)).await, node.begin(spec.idempotent()).await);
+    for promise in [&once, &again] {
+        node.wrote(promise.id(), "ready").await;
+    }
+    let report = within(node.pool.stop(Duration::from_millis(50))).await;
+    assert_eq!((report.interrupted.len(), report.left.len()), (2, 0));
+    assert!(matches!(once.state().await.unwrap(), RunState::Lost { .. }));
+    assert_eq!(again.state().await.unwrap(), RunState::Queued);
+    for promise in [&once, &again] {
+        let output = node.output(promise.id());
+        assert!(!is_alive(output.lines().next().unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn no_zombies_are_left() {
+    let node = Node::new().await;
+    let task = node.task(shell("echo $$")).await;
+    let mut pids = Vec::new();
+    for _ in 0..10 {
+        let run = within(node.go_with(&task, node.run_of(&task)).await.wait()).await.unwrap();
+        pids.push(node.output(run.id).trim().to_owned());
+    }
+    for pid in pids {
+        until(|| !std::path::Path::new(&format!("/proc/{pid}")).exists()).await;
+    }
+}

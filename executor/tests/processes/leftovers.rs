@@ -1,0 +1,119 @@
+//! What a daemon that died has left alive.
+
+use crate::node::{Node, is_alive, shell, within};
+use punctual_executor::drivers::process::{ProcessDriver, ProcessHome};
+use punctual_executor::{Attempt, Driver as _, Executor as _, RunSink, Stream};
+use punctual_model::event::EventKind;
+use punctual_model::{LostWhy, RunState, TaskSpec};
+use serde_json::Value;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+/// Hands on what comes, from whatever thread.
+struct Lines(mpsc::Sender<String>);
+
+impl RunSink for Lines {
+    fn output(&self, _stream: Stream, bytes: &[u8]) {
+        let _ = self.0.send(String::from_utf8_lossy(bytes).into_owned());
+    }
+    fn event(&self, _what: EventKind) {}
+    fn save(&self, _state: Value) {}
+}
+
+/// Starts an attempt in a daemon that then dies without a word; answers what it had written.
+fn orphaned(node: &Node, attempt: &Attempt) -> String {
+    let (home, clock, attempt) = (Arc::clone(&node.home), Arc::clone(&node.clock), attempt.clone());
+    let (say, said) = mpsc::channel();
+    std::thread::spawn(move || {
+        let daemon =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let driver = ProcessDriver::shell(home, clock);
+        let handle = daemon.block_on(driver.start(attempt, Arc::new(Lines(say)))).unwrap();
+        let pid = said.recv().unwrap();
+        drop(handle);
+        daemon.shutdown_background();
+        pid
+    })
+    .join()
+    .unwrap()
+    .lines()
+    .next()
+    .unwrap()
+    .to_owned()
+}
+
+fn spec(script: &str) -> TaskSpec {
+    let mut spec = shell(script);
+    spec.kill.grace = Duration::from_millis(200);
+    spec
+}
+
+#[tokio::test]
+async fn one_sweep_ends_all_that_a_dead_session_has_left() {
+    let node = Node::new().await;
+    let scripts = ["echo $$; exec sleep 1000", "echo $$; exec setsid sleep 1000"];
+    let pids: Vec<String> =
+        scripts.iter().map(|script| orphaned(&node, &node.attempt(spec(script)))).collect();
+    assert!(pids.iter().all(|pid| is_alive(pid)));
+    // Another node's processes are none of ours.
+    let other = tempfile::tempdir().unwrap();
+    let other = ProcessHome::in_directory(other.path()).unwrap();
+    assert_eq!(within(ProcessDriver::reap_leftovers(&other, &*node.clock)).await.found, 0);
+    let reaped = within(ProcessDriver::reap_leftovers(&node.home, &*node.clock)).await;
+    assert_eq!((reaped.found, reaped.left), (2, 0));
+    assert!(pids.iter().all(|pid| !is_alive(pid)));
+    assert_eq!(within(ProcessDriver::reap_leftovers(&node.home, &*node.clock)).await.found, 0);
+}
+
+#[tokio::test]
+async fn recovering_an_attempt_ends_what_lives_of_it_and_watches_nothing() {
+    let node = Node::new().await;
+    let attempt = node.attempt(spec("trap '' TERM; echo $$; while :; do sleep 0.05; done"));
+    let bystander = node.attempt(spec("echo $$; exec sleep 1000"));
+    let (pid, other) = (orphaned(&node, &attempt), orphaned(&node, &bystander));
+    let driver = ProcessDriver::shell(Arc::clone(&node.home), Arc::clone(&node.clock));
+    let (say, _said) = mpsc::channel();
+    assert!(within(driver.recover(attempt, Arc::new(Lines(say)))).await.is_none());
+    assert!(!is_alive(&pid), "killed after its grace");
+    assert!(is_alive(&other), "another run's process is left alone");
+    within(ProcessDriver::reap_leftovers(&node.home, &*node.clock)).await;
+    assert!(!is_alive(&other));
+}
+
+#[tokio::test]
+async fn a_noted_child_is_found_even_if_it_has_cleaned_its_environment() {
+    let node = Node::new().await;
+    let attempt = node.attempt(spec("echo $$; exec env -i /bin/sleep 1000"));
+    let pid = orphaned(&node, &attempt);
+    crate::node::until(|| std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|env| env.is_empty()))
+        .await;
+    let driver = ProcessDriver::shell(Arc::clone(&node.home), Arc::clone(&node.clock));
+    let (say, _said) = mpsc::channel();
+    assert!(within(driver.recover(attempt, Arc::new(Lines(say)))).await.is_none());
+    assert!(!is_alive(&pid));
+}
+
+#[tokio::test]
+async fn a_run_whose_daemon_died_is_lost() {
+    use punctual_store::{RunStore as _, SessionStore as _, Store, TaskStore as _};
+    let node = Node::new().await;
+    let promise = node.begin(spec("echo $$; echo ready; exec sleep 1000")).await;
+    node.wrote(promise.id(), "ready").await;
+    let id = promise.id();
+    // The daemon is gone as far as the store can tell; its process lives.
+    let session = node.store.open_session("next").await.unwrap();
+    let store = Arc::clone(&node.store);
+    let pool = punctual_executor::Pool::builder(
+        Arc::clone(&store) as Arc<dyn Store>,
+        session,
+        Arc::clone(&node.clock),
+    )
+    .driver(ProcessDriver::shell(Arc::clone(&node.home), Arc::clone(&node.clock)))
+    .build();
+    let run = store.run(id).await.unwrap().unwrap();
+    let task = store.task_revision(run.task, run.revision).await.unwrap().unwrap();
+    let run = within(pool.resume(punctual_executor::Dispatch { run, task })).await.unwrap();
+    assert_eq!(run.state(), RunState::Lost { why: LostWhy::NodeDied });
+    let output = node.output(id);
+    assert!(!is_alive(output.lines().next().unwrap()), "proven dead before it is called lost");
+}
