@@ -132,6 +132,7 @@ fn take_replaced(born: &mut Births, decision: OverlapDecision) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use punctual_model::overlap::SkipWhy;
     use punctual_model::state::MissedWhy;
     use punctual_model::{TaskId, TaskSpec, Work};
@@ -229,6 +230,49 @@ mod tests {
         assert_eq!(short, ["1 schedule queued", "2 schedule queued", "3 schedule skipped"]);
         let (short, _) = born(Overlap::Allow, owed(&[], &[1, 2]), one_at_work());
         assert_eq!(short, ["1 schedule queued", "2 schedule queued"]);
+    }
+
+    fn overlap() -> impl Strategy<Value = Overlap> {
+        prop_oneof![
+            Just(Overlap::Allow),
+            Just(Overlap::Skip),
+            Just(Overlap::QueueOne),
+            (1..4u32).prop_map(|max| Overlap::QueueAll { max }),
+            Just(Overlap::Replace),
+        ]
+    }
+
+    proptest! {
+        /// Deciding until nothing is owed any more gives each due exactly one record, in order, under every
+        /// policy and with anything in the way.
+        #[test]
+        fn each_owed_due_gets_one_record(
+            overlap in overlap(), late in 0..5i64, in_time in 0..5i64, begun in 0..2u64, waiting in 0..4u64,
+        ) {
+            let unfinished = || Unfinished {
+                begun: (0..begun).map(|n| id(1 + n)).collect(),
+                waiting: (0..waiting).map(|n| id(10 + n)).collect(),
+                more_waiting: 0,
+            };
+            let mut dues = (1..=late).collect::<Vec<_>>();
+            let mut later = (late + 1..=late + in_time).collect::<Vec<_>>();
+            let (mut seen, mut last) = (Vec::new(), 99);
+            while !dues.is_empty() || !later.is_empty() {
+                let way = InTheWay { of_late: unfinished(), of_on_time: unfinished() };
+                let owed = owed(&dues, &later);
+                let newest = owed.checkpoint;
+                let births = births(&task(overlap), owed, way, NOW, || {
+                    last += 1;
+                    id(last)
+                });
+                prop_assert_eq!(births.more, births.checkpoint < newest);
+                seen.extend(births.runs.iter().map(|run| run.scheduled_for.as_second()));
+                prop_assert_eq!(births.runs.last().map(|run| run.scheduled_for), Some(births.checkpoint));
+                dues.retain(|due| at(*due) > births.checkpoint);
+                later.retain(|due| at(*due) > births.checkpoint);
+            }
+            prop_assert_eq!(seen, (1..=late + in_time).collect::<Vec<_>>());
+        }
     }
 
     #[test]

@@ -54,7 +54,8 @@ pub(crate) async fn end_runs(core: &Core, task: TaskId) -> Result<Ended, Error> 
         };
         let page = parts.store.runs(&filter).await?;
         for run in &page.items {
-            parts.executor.cancel(run.id, CancelWhy::Deleted).await.map_err(|error| core.heed(error))?;
+            let canceled = parts.executor.cancel(run.id, CancelWhy::Deleted).await;
+            core.pass_over("ending a run of a deleted task", canceled)?;
         }
         ended.at_work += page.items.len();
         match page.next {

@@ -10,7 +10,7 @@ use punctual_executor::Executor;
 use punctual_model::{RunId, Task, TaskId, TaskStatus};
 use punctual_scheduler::Scheduler;
 use punctual_scheduler::schedule::Zone;
-use punctual_store::{Session, Store, StoredTask};
+use punctual_store::{self as store, Session, Store, StoredTask};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -95,6 +95,23 @@ impl Core {
             self.broken.cancel();
         }
         error
+    }
+
+    /// For what concerns a single record: one that cannot be read or stored is reported and passed over, so
+    /// that it hinders nobody else.
+    pub(crate) fn pass_over<T>(
+        &self,
+        what: &'static str,
+        answer: Result<T, impl Into<Error>>,
+    ) -> Result<Option<T>, Error> {
+        match answer.map_err(|error| self.heed(error)) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error @ Error::Store(store::Error::Unreadable { .. } | store::Error::TooLarge { .. })) => {
+                tracing::error!(%error, "{what} failed and is passed over");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The first error after which nothing could be written.

@@ -1,6 +1,7 @@
 //! The one thing the coordinator asks about run output: that it goes when its run leaves the history.
 
 use async_trait::async_trait;
+use punctual_executor::Outputs;
 use punctual_model::RunId;
 
 /// Removes what runs wrote. Implemented by whoever keeps the output.
@@ -9,6 +10,20 @@ pub trait OutputRemover: Send + Sync {
     /// Removes the output of these runs, as far as there is any. Best effort: what cannot be removed now is
     /// reported by the implementor and costs disk space, nothing else.
     async fn remove(&self, runs: &[RunId]);
+}
+
+#[async_trait]
+impl OutputRemover for Outputs {
+    async fn remove(&self, runs: &[RunId]) {
+        let (outputs, runs) = (self.clone(), runs.to_vec());
+        // It waits for the disk, and nobody else should have to.
+        let removed = tokio::task::spawn_blocking(move || Outputs::remove(&outputs, &runs)).await;
+        match removed {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "output of pruned runs could not be removed"),
+            Err(error) => tracing::error!(%error, "removing the output of pruned runs died"),
+        }
+    }
 }
 
 /// For engines whose runs leave no output behind.

@@ -74,7 +74,7 @@ async fn resume_runs(core: &Core) -> Result<Vec<Resumed>, Error> {
         after = Some(last.id);
         let mut taken_up = stream::iter(left).map(|run| resume(core, run)).buffered(RESUMED_AT_ONCE);
         while let Some(run) = taken_up.next().await {
-            let run = run?;
+            let Some(run) = core.pass_over("taking up a run", run)? else { continue };
             tracing::info!(run.id = %run.id, task.id = %run.task, state = run.state().name().as_str(), "run taken up");
             resumed.push(Resumed { run: run.id, task: run.task, state: run.state() });
         }

@@ -52,7 +52,8 @@ impl DueLoop {
         if late && !of_late.is_empty() {
             let mut caught_up = HashSet::new();
             for id in of_late.begun.iter().chain(&of_late.waiting) {
-                if store.run(*id).await?.is_some_and(|run| run.trigger == Trigger::CatchUp) {
+                let run = self.core.pass_over("reading an unfinished run", store.run(*id).await)?.flatten();
+                if run.is_some_and(|run| run.trigger == Trigger::CatchUp) {
                     caught_up.insert(*id);
                 }
             }

@@ -80,7 +80,7 @@ impl DueLoop {
         }
         for run in to_stop {
             let cancel = core.parts.executor.cancel(run.id, CancelWhy::Replaced).await;
-            cancel.map_err(|error| core.heed(error))?;
+            core.pass_over("stopping a replaced run", cancel)?;
         }
         Ok(Room::Enough)
     }

@@ -100,7 +100,8 @@ impl Tasks {
         let store = &self.core.parts.store;
         let unfinished = store.unfinished(old.task).await?;
         for id in unfinished.begun.into_iter().chain(unfinished.waiting) {
-            let Some(run) = store.run(id).await? else { continue };
+            let run = self.core.pass_over("reading an unfinished run", store.run(id).await)?;
+            let Some(run) = run.flatten() else { continue };
             match run.trigger {
                 Trigger::Retry { of } | Trigger::Resume { of } if of == old.id => return Ok(Some(id)),
                 _ => {}

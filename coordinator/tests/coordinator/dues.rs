@@ -8,8 +8,8 @@ use punctual_model::overlap::SkipWhy;
 use punctual_model::state::{Missed, MissedWhy};
 use punctual_model::task::Concurrency;
 use punctual_model::{
-    CancelWhy, CatchUp, CatchUpPolicy, Overlap, RunEvent, RunState, RunStateName, StopWhy, TaskSpec,
-    TaskStatus, Trigger,
+    CancelWhy, CatchUp, CatchUpPolicy, Overlap, RunEvent, RunState, RunStateName, Schedule, StopWhy,
+    TaskSpec, TaskStatus, Trigger,
 };
 use punctual_store::{Expect, PutTask};
 use std::sync::Arc;
@@ -377,6 +377,23 @@ async fn dues_of_a_task_that_is_gone_or_paused_are_dropped() {
     assert_eq!(house.times(gone).await, [60]);
     assert_eq!(house.times(idle).await, [60]);
     assert_eq!(house.scheduler.statistics().tasks, 0);
+}
+
+/// PE05, PE06: a schedule that is taken away has no more dues; one that moves forward comes at its new time and
+/// not before.
+#[tokio::test(start_paused = true)]
+async fn pe05_pe06_a_change_of_schedule_takes_effect_at_once() {
+    let house = House::new().await;
+    let id = house.create(spec("t", vec![every(3600)])).await;
+    let set = |schedules: Vec<Schedule>| move |spec: &mut TaskSpec| spec.schedules.clone_from(&schedules);
+    house.tasks().update(id, Change::default(), set(vec![every(100)])).await.unwrap();
+    house.advance(99).await;
+    assert!(house.times(id).await.is_empty());
+    house.advance(1).await;
+    assert_eq!(house.times(id).await, [100]);
+    house.tasks().update(id, Change::default(), set(vec![])).await.unwrap();
+    house.advance(7200).await;
+    assert_eq!(house.times(id).await, [100]);
 }
 
 /// A definition that changes after the run was accepted is the one that runs, and the log shows it.

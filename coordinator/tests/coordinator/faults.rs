@@ -109,6 +109,30 @@ async fn a_task_that_cannot_be_read_hinders_no_other() {
     assert_eq!(house.times(good).await, [60, 120]);
 }
 
+/// I13: nor does a damaged run, of whatever is asked about it.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_cannot_be_read_ends_no_loop_and_no_start() {
+    let house = House::new().await;
+    let task = TaskSpec { overlap: Overlap::Skip, catch_up: catch_up_all(), ..spec("t", vec![every(60)]) };
+    let id = house.create(task).await;
+    let other = house.create(spec("other", vec![every(60)])).await;
+    house.advance(60).await;
+    let bad = house.claim(10).await.into_iter().find(|run| run.task == id).unwrap();
+    house.ground.store.damage_run(bad.id);
+    // Late, so that the unfinished run is looked at.
+    house.clock.set_wall(at(200));
+    house.clock.settle().await;
+    assert_eq!(house.checkpoint(id).await, Some(180));
+    assert!(matches!(house.tasks().run(bad.id).await, Err(Error::Store(store::Error::Unreadable { .. }))));
+    let ground = house.crash();
+    ground.store.damage_run(bad.id);
+    let (house, _) = House::on(ground).await;
+    house.tasks().delete(id, None).await.unwrap();
+    house.advance(40).await;
+    assert_eq!(house.times(other).await.last(), Some(&240));
+    assert_eq!(house.stop().await.1, Ok(()));
+}
+
 /// A scene with everything that writes; whatever fails in it, it goes on asking.
 async fn scene(house: &House) {
     let tasks = house.tasks();

@@ -4,10 +4,11 @@ use crate::crash::check_covered;
 use crate::house::{at, every, secs, spec};
 use crate::node::Node;
 use jiff::SignedDuration;
+use punctual_clock::Clock;
 use punctual_coordinator::RunRequest;
 use punctual_executor::scripted::{Act, Ask};
 use punctual_model::restart::RestartPolicy;
-use punctual_model::task::Concurrency;
+use punctual_model::task::{Concurrency, Retention};
 use punctual_model::{CancelWhy, LostWhy, Overlap, RunState, RunStateName, TaskSpec, Trigger};
 use serde_json::json;
 
@@ -127,13 +128,8 @@ async fn sc16_runs_start_as_places_become_free() {
     let id = node.create(TaskSpec { concurrency, ..spec("t", vec![every(10)]) }).await;
     node.advance(100).await;
     assert_eq!(node.driver.most_at_once(), 2);
-    let starts: Vec<_> = node
-        .records(id)
-        .await
-        .iter()
-        .filter_map(|run| run.started_at)
-        .map(|start| crate::house::seconds(start))
-        .collect();
+    let starts: Vec<_> =
+        node.records(id).await.iter().filter_map(|run| run.started_at).map(crate::house::seconds).collect();
     assert_eq!(starts, [10, 20, 35, 45, 60, 70, 85, 95]);
 }
 
@@ -249,7 +245,7 @@ async fn many_crashes_at_odd_moments() {
     }
     let node = Node::on(ground, |_| {}).await;
     node.advance(60).await;
-    let now = crate::house::seconds(punctual_clock::Clock::now(&node.clock));
+    let now = crate::house::seconds(node.clock.now());
     for task in &tasks {
         check_covered(&node.records(*task).await, 5, now);
     }
@@ -269,6 +265,63 @@ async fn many_crashes_at_odd_moments() {
             .collect();
         assert!(open.is_empty(), "{open:?}");
     }
+}
+
+/// What a run wrote goes with its record, and no sooner.
+#[tokio::test(start_paused = true)]
+async fn output_goes_with_the_history() {
+    let node = Node::new().await;
+    node.driver.acts([Act::Print("hello".to_owned(), Box::new(Act::Succeed))]);
+    let retention = Retention { runs: 2, ..Retention::default() };
+    let id = node.create(TaskSpec { retention, ..spec("t", vec![every(60)]) }).await;
+    node.advance(60).await;
+    let first = node.records(id).await.remove(0).id;
+    let read = |run| node.pool.outputs().tail(run, 100).unwrap().len();
+    assert_eq!(read(first), 1);
+    node.advance(60 * 60).await;
+    let left = node.records(id).await;
+    assert!(left.len() < 20, "{}", left.len());
+    assert_eq!((read(first), read(left[0].id)), (0, 1));
+}
+
+/// Simulation: the same life twice leaves the same records, to the last id and nanosecond.
+#[tokio::test(start_paused = true)]
+async fn the_same_life_twice_is_the_same() {
+    let live = || async {
+        let mut ground = crate::house::Ground::new();
+        let mut tasks = Vec::new();
+        for round in 0..4 {
+            let node = Node::on(ground, |driver| {
+                driver.script(|attempt| match attempt.run.id.get() % 3 {
+                    0 => Act::Fail("odd".to_owned()),
+                    1 => Act::run_for(secs(9)),
+                    _ => Act::Succeed,
+                });
+            })
+            .await;
+            if round == 0 {
+                for (n, overlap) in [Overlap::Allow, Overlap::Skip, Overlap::Replace].into_iter().enumerate()
+                {
+                    let restart = RestartPolicy::attempts(2, secs(3));
+                    let task = TaskSpec { overlap, restart, ..spec(&format!("t{n}"), vec![every(4)]) };
+                    tasks.push(node.create(TaskSpec { jitter: secs(3), ..task }).await);
+                }
+            }
+            node.advance(30).await;
+            ground = node.crash();
+            ground.clock.advance_now(secs(25));
+        }
+        let node = Node::on(ground, |_| {}).await;
+        node.advance(30).await;
+        let mut records = Vec::new();
+        for task in tasks {
+            records.push(node.records(task).await);
+        }
+        (records, node.clock.now())
+    };
+    let (first, second) = (live().await, live().await);
+    assert!(first.0.iter().all(|records| records.len() > 20));
+    assert_eq!(first, second);
 }
 
 /// A late start keeps the logical time, so the work computes the right window.

@@ -2,7 +2,7 @@
 
 use crate::house::{Ground, seconds, secs};
 use punctual_clock::{Chance, Clock, IdGenerator, VirtualClock};
-use punctual_coordinator::{Coordinator, Error, NoOutput, Parts, RunQuery, RunRequest, StartReport, Tasks};
+use punctual_coordinator::{Coordinator, Error, Parts, RunQuery, RunRequest, StartReport, Tasks};
 use punctual_executor::scripted::ScriptedDriver;
 use punctual_executor::{Limits, Pool, RunPromise, StopReport};
 use punctual_model::{Run, TaskId, TaskSpec};
@@ -54,7 +54,7 @@ impl Node {
             clock,
             ids,
             default_zone: Zone::utc(),
-            output: Arc::new(NoOutput),
+            output: Arc::new(pool.outputs().clone()),
         });
         let report = coordinator.recover().await.unwrap();
         pool.start();
