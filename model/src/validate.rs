@@ -29,12 +29,10 @@ pub const MAX_METADATA: usize = 12 << 10;
 /// Longest name of a handler.
 pub const MAX_HANDLER: usize = 128;
 
-/// Signals that can ask work to end. Those that only freeze it or tell of a child are left out: after them
-/// the grace would pass in vain.
-pub const KILL_SIGNALS: [&str; 22] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
-    "ALRM", "TERM", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "SYS",
-];
+/// Signals that can ask work to end, those that the process driver knows. Those that only freeze it or tell of a
+/// child are left out: after them the grace would pass in vain.
+pub const KILL_SIGNALS: [&str; 11] =
+    ["TERM", "INT", "KILL", "HUP", "QUIT", "USR1", "USR2", "ABRT", "ALRM", "PIPE", "WINCH"];
 
 /// One thing that is wrong with what a user gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
