@@ -34,12 +34,14 @@ fn arrows_between_rooms_go_down_only() {
     let metadata = metadata();
     let mut rooms = 0;
     for package in metadata.workspace_packages() {
-        let from = floor(&package.name).unwrap_or_else(|| panic!("{} has no floor in the table", package.name));
+        let from =
+            floor(&package.name).unwrap_or_else(|| panic!("{} has no floor in the table", package.name));
         rooms += 1;
         for dependency in normal_dependencies(package) {
             let Some(to) = floor(&dependency.name) else { continue };
             // Floor 0 has two rooms; the clock gives out the model's ids and times.
-            let allowed = to < from || (package.name == "punctual-clock" && dependency.name == "punctual-model");
+            let allowed =
+                to < from || (package.name == "punctual-clock" && dependency.name == "punctual-model");
             assert!(allowed, "{} (floor {from}) uses {} (floor {to})", package.name, dependency.name);
         }
     }

@@ -1,0 +1,217 @@
+//! Setting an engine up: which store, which work, which clock.
+
+use crate::engine::{Punctual, Rooms};
+use crate::error::Error;
+use punctual_clock::{Chance, Clock, IdGenerator, SystemClock};
+use punctual_coordinator::{Coordinator, Parts};
+use punctual_executor::drivers::handler::{HandlerDriver, Handlers};
+use punctual_executor::drivers::process::{ProcessDriver, ProcessHome};
+use punctual_executor::{Driver, Executor, Limits, Outputs, Pool};
+use punctual_scheduler::Scheduler;
+use punctual_scheduler::schedule::Zone;
+use punctual_store::fjall::{FjallStore, Options};
+use punctual_store::{MemoryStore, Store};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where an engine remembers.
+enum Memory {
+    Directory(PathBuf),
+    Process,
+    Given(Arc<dyn Store>),
+}
+
+/// Sets an engine up. Without further ado it remembers nothing beyond its process.
+pub struct Builder {
+    memory: Memory,
+    options: Options,
+    clock: Option<Arc<dyn Clock>>,
+    chance: Option<Arc<Chance>>,
+    handlers: Handlers,
+    drivers: Vec<Arc<dyn Driver>>,
+    limits: Limits,
+    default_zone: Option<String>,
+    node: String,
+    stop_grace: Duration,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            memory: Memory::Process,
+            options: Options::default(),
+            clock: None,
+            chance: None,
+            handlers: Handlers::new(),
+            drivers: Vec::new(),
+            limits: Limits::default(),
+            default_zone: None,
+            node: "local".to_owned(),
+            stop_grace: Self::STOP_GRACE,
+        }
+    }
+}
+
+impl Builder {
+    /// Default for [`Self::stop_grace`]: well below the 90 s after which service managers lose patience.
+    pub const STOP_GRACE: Duration = Duration::from_secs(10);
+
+    /// Remembers in this directory, which is made if it is not there. One process at a time.
+    #[must_use]
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.memory = Memory::Directory(path.into());
+        self
+    }
+
+    /// Remembers as long as the process lives: for tests and for work that is not worth a disk.
+    #[must_use]
+    pub fn in_memory(mut self) -> Self {
+        self.memory = Memory::Process;
+        self
+    }
+
+    /// Remembers in a store of the caller's. It has to have the engine's clock.
+    #[must_use]
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.memory = Memory::Given(store);
+        self
+    }
+
+    /// Tunes the store of [`Self::data_dir`].
+    #[must_use]
+    pub fn store_options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The async functions that tasks may name.
+    #[must_use]
+    pub fn handlers(mut self, handlers: Handlers) -> Self {
+        self.handlers = handlers;
+        self
+    }
+
+    /// Adds a driver, in place of a built-in one of the same name (`handler`, `process`, `shell`).
+    #[must_use]
+    pub fn driver(mut self, driver: Arc<dyn Driver>) -> Self {
+        self.drivers.push(driver);
+        self
+    }
+
+    /// How many attempts may be at work at once.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// The IANA zone of tasks that name none; UTC if this is not called.
+    #[must_use]
+    pub fn default_timezone(mut self, name: impl Into<String>) -> Self {
+        self.default_zone = Some(name.into());
+        self
+    }
+
+    /// How long work inside the process may go on after a stop was asked for.
+    #[must_use]
+    pub fn stop_grace(mut self, grace: Duration) -> Self {
+        self.stop_grace = grace;
+        self
+    }
+
+    /// The engine's clock; the system's if this is not called.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Where jitter of restart delays comes from; the system's entropy if this is not called.
+    #[must_use]
+    pub fn chance(mut self, chance: Arc<Chance>) -> Self {
+        self.chance = Some(chance);
+        self
+    }
+
+    /// Opens the store, takes up or ends what an earlier process had begun, and starts everything.
+    ///
+    /// # Errors
+    /// [`Error::Open`] if the data directory is in use, damaged or not ours; [`Error::Zone`]; what the store
+    /// says. Nothing of a single task or run stops a start: the [report](Punctual::start_report) tells of it.
+    pub async fn start(self) -> Result<Punctual, Error> {
+        let clock = match self.clock {
+            Some(clock) => clock,
+            None => {
+                Arc::new(SystemClock::new().map_err(|source| Error::Io { what: "start the clock", source })?)
+            }
+        };
+        let zone = self.default_zone.as_deref().map(Zone::get).transpose()?.unwrap_or_else(Zone::utc);
+        let (store, outputs, home) = open(self.memory, self.options, &clock).await?;
+        // What a dead process left alive ends before anybody judges its run.
+        ProcessDriver::reap_leftovers(&home, &*clock).await;
+
+        let session = store.open_session(&self.node).await?;
+        let ids = Arc::new(IdGenerator::new(Arc::clone(&clock)));
+        ids.raise_floor(session.id_floor);
+        let home = Arc::new(home);
+        let mut pool = Pool::builder(Arc::clone(&store), session.clone(), Arc::clone(&clock))
+            .driver(HandlerDriver::new(self.handlers, Arc::clone(&clock)))
+            .driver(ProcessDriver::process(Arc::clone(&home), Arc::clone(&clock)))
+            .driver(ProcessDriver::shell(home, Arc::clone(&clock)))
+            .outputs(outputs.clone())
+            .limits(self.limits);
+        for driver in self.drivers {
+            pool = pool.shared_driver(driver);
+        }
+        if let Some(chance) = self.chance {
+            pool = pool.chance(chance);
+        }
+        let pool = Arc::new(pool.build());
+        let scheduler = Scheduler::new(Arc::clone(&clock), zone.clone());
+        let coordinator = Coordinator::new(Parts {
+            store: Arc::clone(&store),
+            session: session.clone(),
+            scheduler: scheduler.clone(),
+            executor: Arc::clone(&pool) as Arc<dyn Executor>,
+            clock: Arc::clone(&clock),
+            ids,
+            default_zone: zone,
+            output: Arc::new(crate::engine::Remover(outputs)),
+        });
+        let rooms = Rooms { store, session, clock, scheduler, pool, coordinator };
+        Punctual::start(rooms, self.stop_grace).await
+    }
+}
+
+async fn open(
+    memory: Memory,
+    options: Options,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Arc<dyn Store>, Outputs, ProcessHome), Error> {
+    Ok(match memory {
+        Memory::Process => {
+            let store = MemoryStore::new(Arc::clone(clock));
+            (Arc::new(store), Outputs::in_memory(), ProcessHome::nowhere())
+        }
+        Memory::Given(store) => (store, Outputs::in_memory(), ProcessHome::nowhere()),
+        Memory::Directory(path) => {
+            let (at, clock) = (path.clone(), Arc::clone(clock));
+            // It blocks: about a second for a million waiting runs.
+            let opened = tokio::task::spawn_blocking(move || FjallStore::open(&at, clock, &options)).await;
+            let store = opened.map_err(|error| Error::Died(error.to_string()))??;
+            let home = ProcessHome::in_directory(&path)
+                .map_err(|source| Error::Io { what: "prepare the data directory for processes", source })?;
+            (Arc::new(store), Outputs::in_directory(path.join("output")), home)
+        }
+    })
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder")
+            .field("node", &self.node)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

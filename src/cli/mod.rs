@@ -1,0 +1,119 @@
+//! The command line: reads arguments, wires the engine, prints. Decides nothing about runs.
+
+mod dev;
+mod error;
+mod expression;
+mod log;
+mod run_report;
+mod runs;
+mod serve;
+mod stopping;
+mod table;
+mod task_file;
+mod validate;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use error::{CliError, Exit};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The durable task scheduler that keeps its promises.
+#[derive(Debug, Parser)]
+#[command(name = "punctual", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Try it: a daemon without configuration, with a few tasks, told in words
+    Dev(dev::Dev),
+    /// Run the daemon
+    Serve(serve::Serve),
+    /// Look at runs
+    #[command(subcommand)]
+    Run(runs::RunCommand),
+    /// Show the next instants at which a cron expression fires
+    Next(expression::Next),
+    /// Say in words what a cron expression means, and what to mind
+    Explain(expression::Explain),
+    /// Work with task definitions
+    #[command(subcommand)]
+    Task(TaskCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum TaskCommand {
+    /// Check files of task definitions without running anything
+    #[command(visible_alias = "lint")]
+    Validate {
+        /// TOML files, or directories of them
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        #[command(flatten)]
+        output: OutputArg,
+    },
+}
+
+#[derive(Debug, Clone, Copy, clap::Args)]
+struct OutputArg {
+    /// For people, or for programs
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+/// Who reads it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+pub(crate) fn main() -> ExitCode {
+    // clap prints its own errors and ends with 2, or with 0 for help.
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Dev(dev) => in_runtime(dev.run()),
+        Command::Serve(serve) => in_runtime(serve.run()),
+        Command::Run(run) => in_runtime(run.run()),
+        Command::Next(next) => next.run(),
+        Command::Explain(explain) => explain.run(),
+        Command::Task(TaskCommand::Validate { files, output }) => validate::run(&files, output.output),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit as u8)
+        }
+    }
+}
+
+/// How long tasks may take to go when everything is over; only a read of a dead disk takes longer.
+const LAST_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+
+fn in_runtime(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CliError::failed(format_args!("cannot start: {error}")))?;
+    let done = runtime.block_on(work);
+    // The store seals itself when the last task that holds it is gone.
+    runtime.shutdown_timeout(LAST_WAIT);
+    done
+}
+
+/// Prints one JSON value on a line of its own.
+fn print_json(value: &serde_json::Value) -> Result<(), CliError> {
+    print_text(&format!("{value}\n"))
+}
+
+/// Prints, and takes a reader that went away (`| head`) for a reader who has seen enough.
+fn print_text(text: &str) -> Result<(), CliError> {
+    use std::io::Write;
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(CliError::new(Exit::Failed, format_args!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,195 @@
+//! `serve`: the daemon.
+
+use super::error::CliError;
+use super::log::{self, Format};
+use super::stopping::{engine_error, stop};
+use super::{print_text, task_file};
+use clap::Args;
+use jiff::tz::TimeZone;
+use punctual::coordinator::{FileReport, StartReport};
+use punctual::model::{Owner, TaskId};
+use punctual::prelude::*;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where everything is remembered; made if it is not there
+    #[arg(long, value_name = "DIR", env = "PUNCTUAL_DATA")]
+    data: PathBuf,
+    /// A file of task definitions, or a directory of them; read again on SIGHUP
+    #[arg(long, value_name = "PATH")]
+    tasks: Option<PathBuf>,
+    /// Zone of tasks that name none
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    timezone: String,
+    /// How log lines on standard error are written
+    #[arg(long, value_enum, default_value_t = Format::Auto)]
+    log_format: Format,
+}
+
+impl Serve {
+    pub(crate) async fn run(self) -> Result<(), CliError> {
+        log::to_stderr(self.log_format)?;
+        // Wrong files are told before anything is opened or started.
+        let files = self.tasks.as_deref().map(task_file::read_all).transpose().map_err(CliError::usage)?;
+        let mut reload = signal(SignalKind::hangup()).map_err(CliError::failed)?;
+        let punctual = Punctual::builder()
+            .data_dir(&self.data)
+            .default_timezone(&self.timezone)
+            .start()
+            .await
+            .map_err(engine_error)?;
+        print_text(&found(&punctual, &self.data).await?)?;
+        if let Some(files) = files {
+            apply(&punctual, files).await?;
+        }
+        let stopped_by = shutdown_signal();
+        tokio::pin!(stopped_by);
+        loop {
+            tokio::select! {
+                signal = &mut stopped_by => {
+                    let signal = signal.map_err(engine_error)?;
+                    print_text(&format!("{signal}: stopping\n"))?;
+                    break;
+                }
+                error = punctual.failure() => return Err(engine_error(error)),
+                _ = reload.recv() => self.reload(&punctual).await?,
+            }
+        }
+        let stopped = stop(punctual).await?;
+        print_text(&left(&stopped.work))
+    }
+
+    /// Reads the files again. What is wrong with them changes nothing and is told.
+    async fn reload(&self, punctual: &Punctual) -> Result<(), CliError> {
+        let Some(path) = &self.tasks else {
+            tracing::warn!("SIGHUP: there are no task files to read again (--tasks)");
+            return Ok(());
+        };
+        let applied = match task_file::read_all(path) {
+            Ok(files) => apply(punctual, files).await,
+            Err(error) => Err(CliError::usage(error)),
+        };
+        match applied {
+            Err(error) if error.exit == super::error::Exit::Usage => {
+                tracing::error!(%error, "the task files are wrong; all tasks stay as they are");
+                Ok(())
+            }
+            applied => applied,
+        }
+    }
+}
+
+/// Makes the tasks of files exactly what the files say. Files that are gone take their tasks along.
+async fn apply(punctual: &Punctual, files: Vec<task_file::TaskFile>) -> Result<(), CliError> {
+    let tasks = punctual.tasks();
+    let mut gone = file_owners(&tasks).await?;
+    // First what goes, so that a task can move from one file to another.
+    let named: Vec<(String, Vec<TaskSpec>)> = files
+        .into_iter()
+        .map(|file| (std::path::absolute(&file.path).unwrap_or(file.path).display().to_string(), file.tasks))
+        .collect();
+    for (path, _) in &named {
+        gone.remove(path);
+    }
+    for path in gone {
+        told(&path, &apply_one(&tasks, &path, Vec::new()).await?);
+    }
+    for (path, specs) in named {
+        let report = apply_one(&tasks, &path, specs).await?;
+        told(&path, &report);
+    }
+    Ok(())
+}
+
+async fn apply_one(tasks: &Tasks, path: &str, specs: Vec<TaskSpec>) -> Result<FileReport, CliError> {
+    tasks.apply_file_set(path, specs).await.map_err(|error| match error {
+        punctual::coordinator::Error::Invalid(error) => CliError::usage(error),
+        error => engine_error(error.into()),
+    })
+}
+
+fn told(path: &str, report: &FileReport) {
+    let FileReport { created, updated, deleted, unchanged } = report;
+    tracing::info!(path, ?created, ?updated, ?deleted, unchanged, "task file applied");
+}
+
+/// The files that tasks belong to.
+async fn file_owners(tasks: &Tasks) -> Result<BTreeSet<String>, CliError> {
+    let mut owners = BTreeSet::new();
+    let mut after: Option<TaskId> = None;
+    loop {
+        let query = TaskQuery { after, ..TaskQuery::default() };
+        let page = tasks.list(query).await.map_err(|error| engine_error(error.into()))?;
+        owners.extend(page.items.iter().filter_map(|stored| match &stored.task.owner {
+            Owner::File(path) => Some(path.clone()),
+            Owner::Local | Owner::Named(_) => None,
+        }));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(owners),
+        }
+    }
+}
+
+/// What the start found, and what became of each run that had begun.
+pub(crate) async fn found(punctual: &Punctual, data: &Path) -> Result<String, CliError> {
+    let StartReport { resumed, deletions, scheduled, paused, unschedulable, quarantined } =
+        punctual.start_report();
+    let mut text = format!(
+        "punctual {} on {}: {scheduled} active tasks, {paused} paused; time zones from {}\n",
+        env!("CARGO_PKG_VERSION"),
+        data.display(),
+        zone_source(),
+    );
+    let tasks = punctual.tasks();
+    for resumed in resumed {
+        let name = match tasks.get(resumed.task).await {
+            Ok(stored) => stored.task.spec.name.clone(),
+            Err(_) => resumed.task.to_string(),
+        };
+        let reason = resumed.state.reason().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let _ =
+            writeln!(text, "  run {} of {name} had begun: now {}{reason}", resumed.run, resumed.state.name());
+    }
+    for task in deletions {
+        let _ = writeln!(text, "  task {task} was being deleted: done");
+    }
+    for task in unschedulable {
+        let _ = writeln!(text, "  task {} has no dues until it is changed: {}", task.name, task.reason);
+    }
+    for record in quarantined {
+        let _ = writeln!(
+            text,
+            "  {} {} cannot be read and is set aside: {}",
+            record.kind, record.key, record.reason
+        );
+    }
+    Ok(text)
+}
+
+fn zone_source() -> &'static str {
+    // Looked up by a name that every database has and that jiff does not know by itself.
+    match (TimeZone::get("Europe/Berlin"), Path::new("/usr/share/zoneinfo").exists()) {
+        (Ok(_), true) => "the system",
+        (Ok(_), false) => "the bundled database",
+        (Err(_), _) => "nowhere: only UTC is known",
+    }
+}
+
+/// What a stop left behind.
+pub(crate) fn left(work: &punctual::executor::StopReport) -> String {
+    let mut text = format!("stopped: {} runs ended", work.completed);
+    if !work.interrupted.is_empty() {
+        let _ = write!(text, ", {} cut short", work.interrupted.len());
+    }
+    if !work.left.is_empty() {
+        let runs: Vec<String> = work.left.iter().map(ToString::to_string).collect();
+        let _ = write!(text, ", {} left at work: {}", work.left.len(), runs.join(", "));
+    }
+    text.push('\n');
+    text
+}

@@ -1,0 +1,214 @@
+//! The engine as a program holds it: the rooms wired together, their loops, and the order of its end.
+
+use crate::builder::Builder;
+use crate::error::Error;
+use async_trait::async_trait;
+use punctual_clock::Clock;
+use punctual_coordinator::{Coordinator, Face, OutputRemover, StartReport, Tasks};
+use punctual_executor::{Counters, Outputs, Pool, StopReport};
+use punctual_model::{RunId, TaskType};
+use punctual_scheduler::Scheduler;
+use punctual_store::{Session, Store};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Everything an engine is made of.
+pub(crate) struct Rooms {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) session: Session,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) scheduler: Scheduler,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) coordinator: Coordinator,
+}
+
+/// A running engine. Dropped without [`stop`](Self::stop) it ends its work as if the process had died: nothing
+/// that was acknowledged is lost, and the next start takes it up.
+pub struct Punctual {
+    rooms: Rooms,
+    report: StartReport,
+    stop_grace: Duration,
+    stopping: CancellationToken,
+    coordinating: Mutex<Option<JoinHandle<Result<(), punctual_coordinator::Error>>>>,
+}
+
+/// How an engine ended.
+#[derive(Debug, Clone, Default)]
+pub struct Stopped {
+    /// What was at work then, and what became of it.
+    pub work: StopReport,
+}
+
+impl Punctual {
+    /// Begins to set an engine up.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    pub(crate) async fn start(rooms: Rooms, stop_grace: Duration) -> Result<Self, Error> {
+        let report = rooms.coordinator.recover().await?;
+        // Only now: what was begun has been taken up, so a claim cannot start it a second time.
+        rooms.pool.start();
+        let stopping = CancellationToken::new();
+        let (coordinator, stop) = (rooms.coordinator.clone(), stopping.clone());
+        let coordinating = tokio::spawn(async move { coordinator.run(stop).await });
+        Ok(Self { rooms, report, stop_grace, stopping, coordinating: Mutex::new(Some(coordinating)) })
+    }
+
+    /// The tasks that people create, and their runs.
+    #[must_use]
+    pub fn tasks(&self) -> Tasks {
+        self.rooms.coordinator.tasks()
+    }
+
+    /// The tasks of a system of its own: its type, its metadata, and nobody else's tasks.
+    #[must_use]
+    pub fn face(&self, kind: TaskType) -> Face {
+        self.rooms.coordinator.face(kind)
+    }
+
+    /// What the start found, and what became of it.
+    #[must_use]
+    pub fn start_report(&self) -> &StartReport {
+        &self.report
+    }
+
+    /// What runs have written.
+    #[must_use]
+    pub fn outputs(&self) -> &Outputs {
+        self.rooms.pool.outputs()
+    }
+
+    /// What the executor has done.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.rooms.pool.counters()
+    }
+
+    /// What the scheduler has done.
+    #[must_use]
+    pub fn scheduler_statistics(&self) -> punctual_scheduler::Statistics {
+        self.rooms.scheduler.statistics()
+    }
+
+    /// The store, for figures and for listings across types.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.rooms.store
+    }
+
+    /// The engine's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.rooms.clock
+    }
+
+    /// Returns when nothing is at work; at once if nothing is.
+    pub async fn idle(&self) {
+        self.rooms.pool.idle().await;
+    }
+
+    /// Runs until `signal` resolves, then stops in order.
+    ///
+    /// # Errors
+    /// The reason, if the engine could not go on: then only a new process can (see [`Error::is_fatal`]).
+    pub async fn run_until(self, signal: impl Future) -> Result<Stopped, Error> {
+        let failed = tokio::select! {
+            _ = signal => None,
+            error = self.failure() => Some(error),
+        };
+        let stopped = self.stop().await;
+        match failed {
+            Some(error) => Err(error),
+            None => stopped,
+        }
+    }
+
+    /// Returns when the engine cannot go on, with the reason.
+    pub async fn failure(&self) -> Error {
+        let mut coordinating = self.coordinating.lock().await;
+        let coordinator = async {
+            match coordinating.as_mut() {
+                Some(handle) => match handle.await {
+                    Ok(Ok(())) => std::future::pending().await,
+                    Ok(Err(error)) => Error::Request(error),
+                    Err(died) => Error::Died(died.to_string()),
+                },
+                None => std::future::pending().await,
+            }
+        };
+        let error = tokio::select! {
+            error = coordinator => error,
+            error = self.rooms.pool.failure() => Error::Executor(error),
+        };
+        // It has been waited for to its end, or cannot be waited for in peace.
+        *coordinating = None;
+        error
+    }
+
+    /// Stops, in this order (`docs/shutdown.md`): no new dues, no more claims, the grace for what is at work,
+    /// an end to the rest, the end of the session.
+    ///
+    /// # Errors
+    /// The reason, if the end of some work could not be recorded.
+    pub async fn stop(self) -> Result<Stopped, Error> {
+        self.stop_hurried_by(std::future::pending::<()>()).await
+    }
+
+    /// [`Self::stop`], with a grace that is over as soon as `hurry` resolves.
+    ///
+    /// # Errors
+    /// As [`Self::stop`].
+    pub async fn stop_hurried_by(self, hurry: impl Future) -> Result<Stopped, Error> {
+        self.stopping.cancel();
+        let coordinating = self.coordinating.lock().await.take();
+        let coordinated = match coordinating {
+            Some(handle) => handle.await.map_err(|died| Error::Died(died.to_string()))?,
+            None => Ok(()),
+        };
+        let work = tokio::select! {
+            work = self.rooms.pool.stop(self.stop_grace) => work,
+            // Stopping twice is stopping once, with the second grace.
+            _ = hurry => self.rooms.pool.stop(Duration::ZERO).await,
+        };
+        if let Some(error) = work.error.clone() {
+            return Err(Error::Executor(error));
+        }
+        coordinated?;
+        self.rooms.store.close_session(&self.rooms.session).await?;
+        Ok(Stopped { work })
+    }
+}
+
+impl std::fmt::Debug for Punctual {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Punctual").field("session", &self.rooms.session).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Punctual {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+    }
+}
+
+/// Removes output files where that may block.
+pub(crate) struct Remover(pub(crate) Outputs);
+
+#[async_trait]
+impl OutputRemover for Remover {
+    async fn remove(&self, runs: &[RunId]) {
+        let (outputs, runs) = (self.0.clone(), runs.to_vec());
+        let removed = tokio::task::spawn_blocking(move || outputs.remove(&runs)).await;
+        match removed {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "output of pruned runs could not be removed"),
+            Err(error) => tracing::warn!(%error, "output of pruned runs was not removed"),
+        }
+    }
+}
