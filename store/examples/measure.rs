@@ -7,17 +7,17 @@
 //! DIR is made and left behind for a look. Every figure of one call comes from the same process and disk;
 //! compare ratios, since shared disks differ from minute to minute.
 
-use jiff::Timestamp;
-use punctual_clock::{Clock, IdGenerator, SystemClock};
-use punctual_model::*;
-use punctual_store::fjall::{FjallStore, Options};
-use punctual_store::*;
-use std::error::Error;
+#[path = "../tests/node/mod.rs"]
+mod node;
+
+use node::{Node, Outcome, options, resident};
+use punctual_clock::{Clock, SystemClock};
+use punctual_store::HistoryStore;
+use punctual_store::RunStore;
+use punctual_store::fjall::FjallStore;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-
-type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 fn main() -> Outcome {
     let mut args = std::env::args().skip(1);
@@ -177,17 +177,20 @@ async fn open(path: &Path, clock: &SystemClock) -> Outcome {
     let data = path.join("data");
     let node = Node::open(&data, clock).await?;
     let begin = resident();
-    for _ in 0..RUNS / 500 {
+    println!("resident before the first run: {} MiB", begin >> 20);
+    for count in 1..=RUNS / 500 {
         node.accept(500, 0).await?;
+        if [RUNS / 10, RUNS / 2, RUNS].contains(&(count * 500)) {
+            println!("    with {} waiting: {} MiB", count * 500, resident() >> 20);
+        }
     }
-    println!("accepted {RUNS} waiting runs: resident {} MiB, before {} MiB", resident() >> 20, begin >> 20);
     // As a crash leaves it: everything is synced, nothing is closed.
     let crashed = path.join("crashed");
     copy(&data, &crashed)?;
     drop(node);
     for (what, path) in [("a clean stop", &data), ("a crash", &crashed)] {
         let from = clock.monotonic();
-        let store = FjallStore::open(path, Arc::new(clock.clone()), &Options::default())?;
+        let store = FjallStore::open(path, Arc::new(clock.clone()), &options())?;
         let opened = clock.monotonic() - from;
         let waiting = store.stats().waiting;
         println!("open after {what}: {opened:.2?} with {waiting} waiting, resident {} MiB", resident() >> 20);
@@ -198,9 +201,20 @@ async fn open(path: &Path, clock: &SystemClock) -> Outcome {
 async fn bytes(path: &Path, clock: &SystemClock) -> Outcome {
     const RUNS: usize = 500_000;
     let node = Node::open(path, clock).await?;
-    for _ in 0..RUNS / 250 {
-        let runs = node.accept(250, 250).await?;
-        node.end(&runs).await?;
+    // One by one, so that no two have the same times, as in life; side by side, so that it takes no hour.
+    let mut tasks = Vec::new();
+    for _ in 0..500 {
+        let node = node.clone();
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..RUNS / 500 {
+                let runs = node.accept(1, 1).await?;
+                node.end(&runs).await?;
+            }
+            Outcome::Ok(())
+        }));
+    }
+    for task in tasks {
+        task.await??;
     }
     let tables = |name: &str| size(&path.join("db/keyspaces").join(name)).unwrap_or_default();
     println!("{RUNS} finished runs: {:.0} bytes each as they lie", tables("") as f64 / RUNS as f64);
@@ -213,98 +227,8 @@ async fn bytes(path: &Path, clock: &SystemClock) -> Outcome {
     Ok(())
 }
 
-#[derive(Clone)]
-struct Node {
-    store: Arc<FjallStore>,
-    session: Session,
-    clock: SystemClock,
-    ids: Arc<IdGenerator>,
-    task: Arc<Task>,
-}
-
-impl Node {
-    async fn open(path: &Path, clock: &SystemClock) -> Outcome<Self> {
-        std::fs::create_dir_all(path.parent().ok_or("no parent")?)?;
-        let store = FjallStore::open(path, Arc::new(clock.clone()), &Options::default())?;
-        let session = store.open_session("measure").await?;
-        let ids = IdGenerator::new(Arc::new(clock.clone()));
-        let task = Arc::new(Task {
-            id: ids.next_id().into(),
-            kind: TaskType::default(),
-            revision: 1,
-            created_at: clock.now(),
-            updated_at: clock.now(),
-            owner: Owner::Local,
-            metadata: serde_json::Map::new(),
-            spec: TaskSpec::new("noop", Work::handler("noop")),
-        });
-        let put = PutTask { task: task.clone(), expect: Expect::Absent, raise_checkpoint: None };
-        store.put_task(&session, put).await?;
-        Ok(Self { store: Arc::new(store), session, clock: clock.clone(), ids: Arc::new(ids), task })
-    }
-
-    async fn accept(&self, count: usize, reserved: usize) -> Outcome<Vec<Run>> {
-        let now = self.clock.now();
-        let runs = (0..count).map(|_| self.run(now)).collect();
-        let answers = self.store.enqueue(&self.session, runs, reserved).await?;
-        let runs = answers.into_iter().map(|answer| match answer {
-            Enqueued::Accepted(run) => Ok(run),
-            other => Err(format!("not accepted: {other:?}").into()),
-        });
-        runs.collect()
-    }
-
-    fn run(&self, now: Timestamp) -> Run {
-        Run {
-            id: self.ids.next_id().into(),
-            task: self.task.id,
-            revision: 1,
-            trigger: Trigger::Manual,
-            scheduled_for: now,
-            run_at: now,
-            accepted_at: now,
-            life: Life::born(RunState::Queued),
-            started_at: None,
-            finished_at: None,
-            forced: false,
-            params: serde_json::Value::Null,
-            idempotency_key: None,
-            restarts: restart::RestartCount::default(),
-            outcome: None,
-            saved: serde_json::Value::Null,
-            events: event::EventLog::default(),
-        }
-    }
-
-    async fn begin(&self, runs: &[Run]) -> Outcome<Vec<Run>> {
-        let event = RunEvent::Claimed { epoch: self.session.epoch };
-        self.step(runs, event, Patch { revision: Some(1), ..Patch::default() }).await
-    }
-
-    async fn end(&self, runs: &[Run]) -> Outcome<Vec<Run>> {
-        let patch = Patch { outcome: Some(punctual_model::Outcome::success()), ..Patch::default() };
-        self.step(runs, RunEvent::Succeeded, patch).await
-    }
-
-    async fn step(&self, runs: &[Run], event: RunEvent, patch: Patch) -> Outcome<Vec<Run>> {
-        let at = self.clock.now();
-        let edge = |run: &Run| Edge { run: run.id, fence: Fence::of(run), event, at, patch: patch.clone() };
-        let answers = self.store.transition(&self.session, runs.iter().map(edge).collect()).await?;
-        let runs = answers.into_iter().map(|answer| match answer {
-            EdgeAnswer::Applied(run) => Ok(run),
-            other => Err(format!("not applied: {other:?}").into()),
-        });
-        runs.collect()
-    }
-}
-
 fn rate(what: &str, count: usize, taken: Duration) {
     println!("{what}: {:.0}/s", count as f64 / taken.as_secs_f64());
-}
-
-fn resident() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    pages.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or_default() * 4096
 }
 
 fn size(path: &Path) -> std::io::Result<u64> {

@@ -36,6 +36,12 @@ impl Definitions {
         self.lock().keep((definition.id, definition.revision), definition.clone());
     }
 
+    pub(super) fn forget(&self, task: TaskId, revision: u64) {
+        let mut generations = self.lock();
+        generations.young.remove(&(task, revision));
+        generations.old.remove(&(task, revision));
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {
         self.generations.lock().unwrap_or_else(PoisonError::into_inner)
     }

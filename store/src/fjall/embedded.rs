@@ -30,7 +30,7 @@ use tokio::sync::oneshot;
 /// When it is dropped it ends what it was given, seals, and lets go of the directory; that may take as long
 /// as a commit.
 pub struct FjallStore {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
     writer: Option<JoinHandle<()>>,
 }
@@ -79,6 +79,12 @@ impl FjallStore {
     /// [`Error::Failed`] if the database does not answer.
     pub fn compact(&self) -> Result<(), Error> {
         self.shared.core.keyspaces.compact().map_err(failed)
+    }
+
+    /// Goes without the mark of a clean stop.
+    #[cfg(test)]
+    pub(super) fn crash(self) {
+        self.shared.guard.crash();
     }
 
     async fn write(&self, request: Request) -> Result<Answer, Error> {

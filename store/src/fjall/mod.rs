@@ -17,7 +17,11 @@ mod tables;
 mod writer;
 
 #[cfg(test)]
+mod conformance_tests;
+#[cfg(test)]
 mod open_tests;
+#[cfg(test)]
+mod writer_tests;
 
 pub use embedded::FjallStore;
 pub use open_error::OpenError;

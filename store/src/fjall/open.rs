@@ -132,7 +132,7 @@ fn check_keyspaces(database: &Path) -> Result<(), String> {
 
 /// All journals are there that the seal has seen, as far as it can tell: the database removes the oldest ones
 /// when it needs them no more, so without a clean stop some may be gone for good reason.
-fn check_journals(journals: &[Journal], sealed: Mark) -> Result<(), String> {
+pub(super) fn check_journals(journals: &[Journal], sealed: Mark) -> Result<(), String> {
     let (Some(first), Some(last)) = (journals.first(), journals.last()) else {
         return Err("all its journals are missing".to_owned());
     };

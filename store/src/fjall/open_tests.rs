@@ -1,6 +1,6 @@
 //! What is refused, what is not, and that a refusal loses nothing.
 
-use super::open::{Opened, open};
+use super::open::{Opened, check_journals, open};
 use super::open_error::OpenError;
 use super::options::Options;
 use super::seal::Mark;
@@ -173,9 +173,9 @@ fn a_torn_tail_costs_only_what_was_not_acknowledged() {
     store.commit(100);
     drop(store);
     let (file, end) = journal(&path);
-    // Every length that leaves the ten sealed commits and something of the eleventh.
+    // Lengths that leave the ten sealed commits and something of the eleventh.
     let last = end - 150;
-    for cut in (last..end).rev() {
+    for cut in (last..end).rev().step_by(7) {
         let copy = tempfile::tempdir().unwrap();
         let copy = copy_of(&path, copy.path());
         truncate(&copy.join("db").join(file.file_name().unwrap()), cut);
@@ -255,30 +255,44 @@ fn a_missing_or_empty_journal_is_refused() {
 }
 
 #[test]
-fn of_several_journals_none_may_be_missing_or_damaged() {
+fn of_several_journals_none_may_be_missing() {
+    let journals = |numbers: &[u64]| -> Vec<_> {
+        numbers.iter().map(|number| journals::Journal { number: *number, path: PathBuf::new() }).collect()
+    };
+    let sealed = |clean| Mark { sequence: 10, journals: (2, 4), clean };
+    let check = |numbers: &[u64], clean| check_journals(&journals(numbers), sealed(clean)).is_ok();
+    for (numbers, after_a_crash, after_a_stop) in [
+        (&[2, 3, 4][..], true, true),
+        (&[2, 3, 4, 5], true, true),
+        // The database removes the oldest ones by itself.
+        (&[3, 4], true, false),
+        (&[4], true, false),
+        (&[5], true, false),
+        (&[2, 4], false, false),
+        (&[2, 3], false, false),
+        (&[2, 3, 5], false, false),
+        (&[], false, false),
+    ] {
+        assert_eq!(check(numbers, false), after_a_crash, "{numbers:?} after a crash");
+        assert_eq!(check(numbers, true), after_a_stop, "{numbers:?} after a stop");
+    }
+}
+
+#[test]
+fn an_older_journal_that_ends_early_is_refused_before_the_database_goes_on_with_the_next() {
     let (_folder, path) = crashed();
-    let mut store = attempt(&path).unwrap();
-    // Enough for the journal to be rotated, with one keyspace that keeps it from being removed.
-    while journals::list(&path.join("db")).unwrap().len() < 3 {
-        (0..20).for_each(|_| store.commit(1 << 20));
-    }
-    store.seal(false);
-    drop(store);
-    let journals = journals::list(&path.join("db")).unwrap();
-    let sealed = |error: OpenError| matches!(error, OpenError::Damaged { sealed: Some(10..), .. });
-    for journal in &journals[1..] {
-        let hidden = path.join("hidden");
-        fs::rename(&journal.path, &hidden).unwrap();
-        assert!(sealed(attempt(&path).err().unwrap()), "without {}", journal.number);
-        fs::rename(&hidden, &journal.path).unwrap();
-    }
-    // The database would open this one, without everything that follows in the same file.
-    let before = fs::read(&journals[0].path).unwrap();
-    truncate(&journals[0].path, 40 << 20);
+    let (first, end) = journal(&path);
+    fs::write(path.join("db/1.jnl"), []).unwrap();
+    let whole = fs::read(&first).unwrap();
+    truncate(&first, end - 10);
+    let before = content(&path);
     let error = attempt(&path).err().unwrap();
+    assert!(matches!(error, OpenError::Damaged { sealed: Some(10), .. }), "{error:?}");
     assert!(error.to_string().contains("journal 0 cannot be read to its end"), "{error}");
-    fs::write(&journals[0].path, before).unwrap();
-    drop(attempt(&path).unwrap());
+    let after = content(&path);
+    assert!(before.iter().all(|(name, bytes)| after.get(name) == Some(bytes) || name.ends_with("lock")));
+    fs::write(&first, whole).unwrap();
+    assert_eq!(attempt(&path).unwrap().sequence, 10);
 }
 
 #[test]

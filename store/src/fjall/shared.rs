@@ -86,7 +86,7 @@ impl Shared {
 
     pub(super) fn wake(&self, ready: bool, changed: &[RunId]) {
         if ready {
-            self.ready.notify_waiters();
+            self.ready.notify_one();
         }
         for run in changed {
             // Nobody may be listening.
@@ -104,7 +104,7 @@ impl Shared {
 pub(super) struct Guard {
     pub(super) directory: Directory,
     seal: Mutex<Seal>,
-    stopped: OnceLock<u64>,
+    stopped: OnceLock<Option<u64>>,
 }
 
 impl Guard {
@@ -118,13 +118,19 @@ impl Guard {
 
     /// The writer has ended in order, after this commit.
     pub(super) fn stopped_at(&self, sequence: u64) {
-        let _ = self.stopped.set(sequence);
+        let _ = self.stopped.set(Some(sequence));
+    }
+
+    /// Leaves the directory as a process does that is killed.
+    #[cfg(test)]
+    pub(super) fn crash(&self) {
+        let _ = self.stopped.set(None);
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let Some(&sequence) = self.stopped.get() else { return };
+        let Some(&Some(sequence)) = self.stopped.get() else { return };
         let sealed = journals::range(&self.directory.database())
             .and_then(|journals| self.write_seal(Mark { sequence, journals, clean: true }));
         if let Err(error) = sealed {

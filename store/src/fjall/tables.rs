@@ -54,17 +54,14 @@ impl Core {
         batch
     }
 
-    /// Adds a change to a batch. The size of its record, for the bound on a batch.
-    pub(super) fn add(&self, batch: &mut OwnedWriteBatch, change: &Change<'_>) -> Result<usize, Error> {
+    /// Adds a change to a batch.
+    pub(super) fn add(&self, batch: &mut OwnedWriteBatch, change: &Change<'_>) -> Result<(), Error> {
         let at = &self.keyspaces;
-        let mut put = |keyspace: &Keyspace, key: &[u8], value: Option<&[u8]>| {
-            match value {
-                Some(value) => batch.insert(keyspace, key, value),
-                None => batch.remove(keyspace, key),
-            }
-            key.len() + value.map_or(0, <[u8]>::len)
+        let mut put = |keyspace: &Keyspace, key: &[u8], value: Option<&[u8]>| match value {
+            Some(value) => batch.insert(keyspace, key, value),
+            None => batch.remove(keyspace, key),
         };
-        Ok(match change {
+        match change {
             Change::Meta(meta) => put(&at.meta, META, Some(&record::encode_meta(*meta))),
             Change::Run(id, run) => put(&at.runs, &id.to_key(), run.map(record::encode_run).as_deref()),
             Change::Head(task, head) => put(&at.heads, &task.to_key(), Some(&record::encode_head(head))),
@@ -86,7 +83,17 @@ impl Core {
             Change::OfTask(task, run, there) => {
                 put(&at.of_task, &key::pair(task.get(), run.get()), there.then_some(&[][..]))
             }
-        })
+        }
+        Ok(())
+    }
+
+    /// A batch with this change is durable.
+    pub(super) fn took(&self, change: &Change<'_>) {
+        match change {
+            Change::Definition(_, _, Some(definition)) => self.definitions.keep(definition),
+            Change::Definition(task, revision, None) => self.definitions.forget(*task, *revision),
+            _ => {}
+        }
     }
 }
 

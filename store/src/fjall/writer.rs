@@ -178,6 +178,7 @@ impl Writer {
         }
         // The database's own default would leave this to the kernel, and lose it with the power.
         write.durability(Some(PersistMode::SyncData)).commit().map_err(failed)?;
+        batch.changes().for_each(|change| core.took(&change));
         self.sequence = sequence;
         self.shared.synced(sequence);
         Ok(())
