@@ -1,6 +1,6 @@
 //! Takes ready runs out of the queue when there are seats, makes them `Starting`, and begins their attempts.
 //!
-//! One task. It asleep until a hint, a freed seat or the time of the next waiting run; it never polls. A round:
+//! One task, asleep until a hint, a freed seat or the time of the next waiting run; it never polls. A round:
 //! claim up to the number of free seats, write all `Claimed` edges in one commit, begin all attempts.
 //!
 //! The class of a run is known only once it is claimed. What is claimed and finds no seat of its class is kept
@@ -106,7 +106,7 @@ impl Claimer {
         let seats = &engine.seats;
         let mut batch = self.seat_kept();
         // Before looking at the seats, so that one freed in between is not overlooked.
-        seats.tell_when_freed();
+        seats.tell_when_freed(true);
         let free = seats.free(Class::InProcess) + seats.free(Class::Process);
         let mut next = Next::Hint(None);
         let mut surplus = Vec::new();
@@ -114,12 +114,17 @@ impl Claimer {
             let wanted = free.min(BATCH);
             let claims = engine.checked(engine.store.claim(&engine.session, wanted).await)?;
             next = if claims.claims.len() == wanted { Next::Now } else { Next::Hint(claims.next_ready) };
+            let enough = claims.claims.len() < wanted;
             for claim in claims.claims {
                 match Seat::take(seats, engine.class(&claim.task)) {
                     Some(seat) => batch.push((claim, seat)),
                     None if self.kept.len() < KEPT => self.kept.push_back(claim),
                     None => surplus.push(claim.run.id),
                 }
+            }
+            // Everything that is ready has its seat: a free one is nothing to be told of.
+            if enough && self.kept.is_empty() {
+                seats.tell_when_freed(false);
             }
         }
         if !surplus.is_empty() {

@@ -52,9 +52,9 @@ pub(crate) async fn run(engine: Arc<Engine>, mut ends: mpsc::UnboundedReceiver<E
             () = engine.over.raised() => break,
             _ = ends.recv_many(&mut batch, BATCH) => {}
         }
-        let engine = Arc::clone(&engine);
-        tokio::spawn(async move {
-            write(&engine, batch).await;
+        let writing = Arc::clone(&engine);
+        engine.spawn("the collector", async move {
+            write(&writing, batch).await;
             drop(permit);
         });
     }

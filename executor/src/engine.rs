@@ -7,6 +7,7 @@ use crate::counters::Counting;
 use crate::driver::{Class, Driver};
 use crate::error::Error;
 use crate::flag::Flag;
+use crate::guard::guarded;
 use crate::output::Outputs;
 use crate::registry::Registry;
 use crate::seats::Seats;
@@ -17,6 +18,7 @@ use punctual_store::{Session, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 
 /// Shared by the claimer, the collector, every attempt and every promise.
 pub(crate) struct Engine {
@@ -86,6 +88,22 @@ impl Engine {
     /// The seats that a task's work takes. Work without a driver fails at once, in the cheap class.
     pub(crate) fn class(&self, task: &Task) -> Class {
         self.driver(task).map_or(Class::InProcess, |driver| driver.class())
+    }
+
+    /// Starts a task that everything depends on: should it die by a fault of ours, everything stops instead of
+    /// waiting for it for ever.
+    pub(crate) fn spawn(
+        self: &Arc<Self>,
+        what: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> JoinHandle<()> {
+        let engine = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Err(panic) = guarded(task).await {
+                let reason = format!("{what} of the executor has died: {panic}");
+                engine.fail(Error::Store(punctual_store::Error::Failed { reason }));
+            }
+        })
     }
 
     /// Begins an attempt as a task of its own.

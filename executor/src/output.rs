@@ -10,7 +10,7 @@ mod reader;
 mod writer;
 
 pub use frame::{Content, Frame};
-pub(crate) use place::{create, path_of, remove};
+pub(crate) use place::{Made, create, path_of, remove};
 pub use reader::Reader;
 pub(crate) use writer::{Writer, Written};
 
@@ -167,22 +167,30 @@ impl Outputs {
         }
     }
 
-    fn open_to_write(&self, run: RunId) -> io::Result<Bytes> {
+    fn open_to_write(&self, run: RunId) -> io::Result<(Bytes, Made)> {
         match &self.shared.kind {
             Kind::Directory(root) => {
-                let file = create(&path_of(root, run, EXTENSION), false)?;
-                Ok(Bytes::File(Arc::new(file)))
+                let (file, made) = create(&path_of(root, run, EXTENSION))?;
+                Ok((Bytes::File(Arc::new(file)), made))
             }
-            Kind::Memory(all) => Ok(Bytes::Memory(Arc::clone(lock(all).entry(run).or_default()))),
+            Kind::Memory(all) => {
+                Ok((Bytes::Memory(Arc::clone(lock(all).entry(run).or_default())), Made::Nothing))
+            }
         }
     }
 
-    /// Makes a run's output durable, with the names that lead to it.
-    fn sync(&self, bytes: &Bytes, run: RunId) -> io::Result<()> {
+    /// Makes a run's output durable, with those names that lead to it and are new.
+    fn sync(&self, bytes: &Bytes, run: RunId, made: Made) -> io::Result<()> {
         let (Bytes::File(file), Kind::Directory(root)) = (bytes, &self.shared.kind) else { return Ok(()) };
         file.sync_data()?;
         let path = path_of(root, run, EXTENSION);
-        for directory in path.ancestors().skip(1).take(3) {
+        let names = match made {
+            Made::Nothing => 0,
+            Made::File => 1,
+            // Up to the directory that holds `output` itself.
+            Made::Directories => 4,
+        };
+        for directory in path.ancestors().skip(1).take(names) {
             File::open(directory)?.sync_all()?;
         }
         Ok(())

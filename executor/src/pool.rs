@@ -54,7 +54,7 @@ impl Pool {
         let mut claimer = self.claimer.lock().unwrap_or_else(PoisonError::into_inner);
         if claimer.is_none() && !self.engine.stopping.is_raised() {
             let claiming = Claimer::new(Arc::clone(&self.engine), Arc::clone(&self.ready));
-            *claimer = Some(tokio::spawn(claiming.run()));
+            *claimer = Some(self.engine.spawn("the claimer", claiming.run()));
         }
     }
 

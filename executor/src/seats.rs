@@ -84,9 +84,9 @@ impl Seats {
         }
     }
 
-    /// Asks to be told of the next free seat.
-    pub(crate) fn tell_when_freed(&self) {
-        self.short.store(true, Ordering::SeqCst);
+    /// Asks to be told of the next free seat, or not to be.
+    pub(crate) fn tell_when_freed(&self, tell: bool) {
+        self.short.store(tell, Ordering::SeqCst);
     }
 }
 

@@ -20,21 +20,30 @@ pub(crate) fn path_of(root: &Path, run: RunId, extension: &str) -> PathBuf {
     root.join(&id[..4]).join(&id[4..6]).join(format!("{id}.{extension}"))
 }
 
-/// Opens a file of a run for appending, making the directories that it needs.
-pub(crate) fn create(path: &Path, truncate: bool) -> io::Result<File> {
-    let open = || {
-        OpenOptions::new().read(true).write(true).create(true).truncate(truncate).mode(FILE_MODE).open(path)
-    };
-    match open() {
+/// What did not exist before a file was opened, and whose name is therefore not yet durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Made {
+    Nothing,
+    File,
+    Directories,
+}
+
+/// Opens a file of a run for writing, making the directories that it needs.
+pub(crate) fn create(path: &Path) -> io::Result<(File, Made)> {
+    let open =
+        |new: bool| OpenOptions::new().read(true).write(true).create_new(new).mode(FILE_MODE).open(path);
+    match open(true) {
+        Ok(file) => Ok((file, Made::File)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok((open(false)?, Made::Nothing)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             if let Some(parent) = path.parent() {
                 DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(parent)?;
             }
             // Retention may have removed the empty directory again just now; one more try is enough, since
             // what it removes is old.
-            open()
+            Ok((open(true)?, Made::Directories))
         }
-        other => other,
+        Err(error) => Err(error),
     }
 }
 

@@ -7,7 +7,7 @@
 use super::frame::{self, HEADER, MAGIC, MAX_PAYLOAD};
 use super::place::Bytes;
 use super::reader::Reader;
-use super::{Content, Outputs};
+use super::{Content, Made, Outputs};
 use crate::driver::Stream;
 use jiff::Timestamp;
 use punctual_model::RunId;
@@ -35,6 +35,7 @@ pub(crate) struct Writer {
 #[derive(Debug)]
 struct Open {
     bytes: Bytes,
+    made: Made,
     /// Where the next frame goes.
     end: u64,
     sequence: u64,
@@ -114,14 +115,14 @@ impl Writer {
         let mut summary = OutputSummary { bytes: self.kept, dropped: self.dropped };
         if let Some(open) = &mut self.open {
             summary.bytes += open.kept_before;
-            summary.dropped += open.dropped_before;
+            summary.dropped = summary.dropped.saturating_add(open.dropped_before);
             let mut close = || {
                 if self.dropped > 0 && self.error.is_none() {
                     self.buffer.clear();
                     frame::put_dropped(&mut self.buffer, open.sequence, at, self.dropped);
                     open.put(&self.buffer)?;
                 }
-                self.outputs.sync(&open.bytes, self.run)
+                self.outputs.sync(&open.bytes, self.run, open.made)
             };
             if let Err(error) = close() {
                 self.error.get_or_insert_with(|| error.to_string());
@@ -140,18 +141,21 @@ impl Writer {
 impl Open {
     /// Opens the file of a run, finds its end, and cuts off what a crash tore.
     fn new(outputs: &Outputs, run: RunId) -> io::Result<Self> {
-        let bytes = outputs.open_to_write(run)?;
-        let mut open = Self { bytes, end: 0, sequence: 0, counted: 0, dropped_before: 0, kept_before: 0 };
+        let (bytes, made) = outputs.open_to_write(run)?;
+        let mut open =
+            Self { bytes, made, end: 0, sequence: 0, counted: 0, dropped_before: 0, kept_before: 0 };
         if open.bytes.length()? > MAGIC.len() as u64 {
             let mut reader = Reader::over(open.bytes.clone());
             while let Some(frame) = reader.next_frame()? {
-                open.sequence = frame.sequence + 1;
+                open.sequence = frame.sequence.saturating_add(1);
                 match frame.content {
                     Content::Bytes { bytes, .. } => {
                         open.kept_before += bytes.len() as u64;
                         open.counted += (bytes.len() as u64).max(LEAST_COUNT);
                     }
-                    Content::Dropped(count) => open.dropped_before += count,
+                    Content::Dropped(count) => {
+                        open.dropped_before = open.dropped_before.saturating_add(count)
+                    }
                 }
             }
             open.end = reader.offset();
@@ -167,7 +171,7 @@ impl Open {
 
     fn put(&mut self, frame: &[u8]) -> io::Result<()> {
         self.put_raw(frame)?;
-        self.sequence += 1;
+        self.sequence = self.sequence.saturating_add(1);
         Ok(())
     }
 

@@ -88,8 +88,8 @@ impl PoolBuilder {
             ends,
             wake,
         ));
-        tokio::spawn(collector::run(Arc::clone(&engine), received));
-        tokio::spawn(listen::run(Arc::clone(&engine), hints.changed));
+        engine.spawn("the collector", collector::run(Arc::clone(&engine), received));
+        engine.spawn("the listener", listen::run(Arc::clone(&engine), hints.changed));
         Pool::over(engine, hints.ready)
     }
 }

@@ -51,7 +51,10 @@ impl ProcessHome {
     pub(super) fn note(&self, run: RunId, identity: Identity) {
         let Some(path) = self.path(run) else { return };
         let text = format!("{} {} {}\n", self.boot, identity.pid, identity.start_time);
-        let written = output::create(&path, true).and_then(|mut file| file.write_all(text.as_bytes()));
+        let written = output::create(&path).and_then(|(mut file, _)| {
+            file.set_len(0)?;
+            file.write_all(text.as_bytes())
+        });
         if let Err(error) = written {
             tracing::warn!(run.id = %run, %error, "the identity of a process was not noted");
         }

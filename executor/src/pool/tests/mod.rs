@@ -10,3 +10,4 @@ mod queueing;
 mod restarting;
 mod resuming;
 mod stopping;
+mod telling;

@@ -107,7 +107,7 @@ async fn a_definition_that_changes_between_claim_and_start_is_taken_anew() {
     bench.store.put_task(&bench.session, put).await.unwrap();
     let claimer = Claimer::new(Arc::clone(&bench.pool.engine), Arc::clone(&bench.pool.ready));
     let seat = Seat::take(&bench.pool.engine.seats, Class::InProcess).unwrap();
-    let batch = claims.into_iter().map(|claim| claim).zip([seat]).collect();
+    let batch = claims.into_iter().zip([seat]).collect();
     assert!(claimer.begin(batch).await.unwrap(), "there is more to claim");
     assert_eq!(bench.state(run.id).await, RunState::Queued);
     let again = bench.store.claim(&bench.session, 10).await.unwrap().claims;
