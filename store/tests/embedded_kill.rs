@@ -57,9 +57,9 @@ fn acknowledged_writes_survive_kill_9() {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines();
+        let lines = BufReader::new(victim.stdout.take().unwrap()).lines();
         let mut heard = 0;
-        while let Some(line) = lines.next() {
+        for line in lines {
             let line = line.unwrap();
             let Some((what, id)) = line.split_once(' ') else { continue };
             // The last line may be cut off by the kill.

@@ -21,7 +21,7 @@ struct Embedded {
     store: Option<Arc<FjallStore>>,
 }
 
-async fn embedded() -> Embedded {
+fn embedded() -> Embedded {
     let folder = tempfile::tempdir().unwrap();
     let clock = VirtualClock::new(Timestamp::constant(1_767_225_600, 0));
     let mut subject = Embedded { folder, clock, store: None };
@@ -90,4 +90,4 @@ impl Subject for Embedded {
     }
 }
 
-crate::conformance!(embedded());
+crate::conformance!(async { embedded() });

@@ -68,20 +68,20 @@ impl Core {
             Change::Definition(task, revision, definition) => {
                 let value = definition.map(|task| record::encode_task(task)).transpose();
                 let value = value.map_err(|error| Error::Failed { reason: error.to_string() })?;
-                put(&at.definitions, &key::pair(task.get(), *revision), value.as_deref())
+                put(&at.definitions, &key::pair(task.get(), *revision), value.as_deref());
             }
             Change::Name(kind, name, task) => {
-                put(&at.names, &key::name(kind, name), task.map(TaskId::to_key).as_ref().map(|key| &key[..]))
+                put(&at.names, &key::name(kind, name), task.map(TaskId::to_key).as_ref().map(|key| &key[..]));
             }
             Change::Key(task, text, run) => {
                 let value = run.map(RunId::to_key);
-                put(&at.keys, &key::idempotency(*task, text), value.as_ref().map(|key| &key[..]))
+                put(&at.keys, &key::idempotency(*task, text), value.as_ref().map(|key| &key[..]));
             }
             Change::Open(open, mark) => {
-                put(&at.open, &key::open(*open), mark.map(key::mark).as_ref().map(|mark| &mark[..]))
+                put(&at.open, &key::open(*open), mark.map(key::mark).as_ref().map(|mark| &mark[..]));
             }
             Change::OfTask(task, run, there) => {
-                put(&at.of_task, &key::pair(task.get(), run.get()), there.then_some(&[][..]))
+                put(&at.of_task, &key::pair(task.get(), run.get()), there.then_some(&[][..]));
             }
         }
         Ok(())

@@ -184,7 +184,7 @@ impl Writer {
         Ok(())
     }
 
-    fn serve_claim(&mut self, letter: Letter, view: &View<'_>) -> Result<(), Error> {
+    fn serve_claim(&self, letter: Letter, view: &View<'_>) -> Result<(), Error> {
         match letter {
             Letter::Claim { session, max, reply } => {
                 let claims = self.shared.ledger()?.claim(&session, max, view, self.clock.now());
