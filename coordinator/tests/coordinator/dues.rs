@@ -110,6 +110,31 @@ async fn catch_up_is_bounded_and_regular_dues_go_on() {
     );
 }
 
+/// After a long downtime no commit grows without bound, however many tasks catch up however much.
+#[tokio::test(start_paused = true)]
+async fn a_great_catch_up_is_written_in_bounded_commits() {
+    let house = House::new().await;
+    let catch_up = CatchUp { limit: 1000, ..catch_up_all() };
+    for n in 0..10 {
+        house.create(TaskSpec { catch_up, ..spec(&format!("t{n}"), vec![every(1)]) }).await;
+    }
+    let commits = house.store.stats().commits;
+    house.clock.set_wall(at(1100));
+    house.clock.settle().await;
+    let batches: Vec<_> = house
+        .fed
+        .calls()
+        .iter()
+        .map(|call| match call {
+            Call::Execute(batch) => batch.len(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    // A thousand late ones of each, and the eleven of the last ten seconds.
+    assert_eq!(batches, [5 * 1011, 5 * 1011]);
+    assert_eq!(house.store.stats().commits - commits, 2);
+}
+
 /// CO12: the checkpoint is stored with the record, in one commit.
 #[tokio::test(start_paused = true)]
 async fn co12_the_checkpoint_moves_with_each_due() {

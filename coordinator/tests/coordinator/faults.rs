@@ -133,6 +133,32 @@ async fn a_run_that_cannot_be_read_ends_no_loop_and_no_start() {
     assert_eq!(house.stop().await.1, Ok(()));
 }
 
+/// The task changes between the look at it and the commit of a run that starts at once: the work is given what
+/// the record says.
+#[tokio::test(start_paused = true)]
+async fn a_run_is_handed_over_with_the_definition_that_it_was_accepted_by() {
+    let (faulty, ground) = faulty();
+    let inner = ground.store.clone();
+    let house = house(&faulty, ground).await;
+    let id = house.create(spec("t", vec![])).await;
+    let mut task = (*house.tasks().get(id).await.unwrap().task).clone();
+    (task.revision, task.spec.description) = (2, "new".to_owned());
+    let (task, session) = (Arc::new(task), house.session.clone());
+    faulty.plan(move |call, _| {
+        if call == "enqueue" {
+            let expect = store::Expect::Revision(1);
+            let put = store::PutTask { task: Arc::clone(&task), expect, raise_checkpoint: None };
+            crate::house::ready(store::TaskStore::put_task(&*inner, &session, put)).unwrap();
+        }
+        Verdict::Pass
+    });
+    house.fed.set_seats(1);
+    house.tasks().run_now(id, RunRequest::default()).await.unwrap();
+    let fed = house.fed.dispatched();
+    assert_eq!((fed[0].run.revision, fed[0].task.revision), (2, 2));
+    assert_eq!(fed[0].task.spec.description, "new");
+}
+
 /// A scene with everything that writes; whatever fails in it, it goes on asking.
 async fn scene(house: &House) {
     let tasks = house.tasks();

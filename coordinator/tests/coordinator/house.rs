@@ -146,7 +146,7 @@ fn executor(fed: &Arc<Fed>, store: &Arc<dyn Store>, session: &Session) -> MockEx
 }
 
 /// The memory store has no thread, so its futures are ready when they are asked.
-fn ready<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn ready<T>(future: impl Future<Output = T>) -> T {
     futures_util::FutureExt::now_or_never(future).expect("the memory store answers at once")
 }
 
