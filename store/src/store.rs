@@ -334,6 +334,11 @@ pub trait RunStore: Send + Sync {
 
     /// Writes steps of runs' lives. Several for one run are judged in order. A run's end moves its task's
     /// progress in the same commit.
+    ///
+    /// `Claimed` needs a claim that is still held and this session's epoch; if it is `Stale` the claim stays
+    /// until it is released. `Adopted` needs this session's epoch. `Due` is always `Stale`: that a time has come
+    /// is seen by readers and never written. A record that grew too large loses its events first, then its
+    /// result, then its saved state: an end never fails for its size.
     async fn transition(&self, session: &Session, edges: Vec<Edge>) -> Result<Vec<EdgeAnswer>, Error>;
 
     /// Writes the wish to end runs: waiting ones end at once, those at work are `Stopping`. Twice is harmless.

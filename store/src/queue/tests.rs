@@ -332,3 +332,14 @@ fn unfinished_runs_are_named_oldest_first_without_forced_ones() {
     assert_eq!(unfinished.waiting.first(), Some(&run(2)));
     assert_eq!(unfinished.waiting.len() as u64 + unfinished.more_waiting, 99);
 }
+
+#[test]
+fn a_million_waiting_runs_of_one_lane_take_no_more_memory_than_its_front() {
+    let mut queue = queue();
+    for n in 1..=1_000_000 {
+        queue.add(lane(1), item(i64::try_from(n % 1_000).unwrap() - 2_000, n), &plain());
+    }
+    assert_eq!(queue.waiting(), 1_000_000);
+    let held = queue.tasks[&task(1)].lane(LaneKind::Regular).unwrap().front().count();
+    assert!(held <= 2 * FRONT, "{held}");
+}
