@@ -1,4 +1,8 @@
 //! The embedded store: one directory, one process, one writer thread over the database fjall.
+//!
+//! Decides what is safe to open ([`OpenError`]), groups writes into synced commits, and turns records and keys
+//! into bytes. Never decides what a write means (the ledger does) nor which run is next (the queue). fjall is
+//! used as a log with indexes: nothing is ever searched from the head of a keyspace that is eaten from there.
 
 mod definitions;
 mod directory;

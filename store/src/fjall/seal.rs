@@ -39,6 +39,8 @@ impl Seal {
     pub(super) fn create(path: &Path, mark: Mark) -> io::Result<Self> {
         let file = options().create(true).truncate(true).open(path)?;
         let mut seal = Self { file, generation: 0, mark };
+        // Both slots, so that no later writing needs room on the disk.
+        seal.write(mark)?;
         seal.write(mark)?;
         Ok(seal)
     }
@@ -152,8 +154,8 @@ mod tests {
         seal.write(mark(2)).unwrap();
         seal.write(mark(3)).unwrap();
         let whole = std::fs::read(&path).unwrap();
-        // Generation 3 lies in the second slot.
-        for at in 4096..4096 + LEN {
+        // Generation 4 lies in the first slot.
+        for at in 0..LEN {
             let mut torn = whole.clone();
             torn[at] ^= 0x40;
             std::fs::write(&path, &torn).unwrap();
