@@ -140,6 +140,17 @@ impl Builder {
     /// [`Error::Open`] if the data directory is in use, damaged or not ours; [`Error::Zone`]; what the store
     /// says. Nothing of a single task or run stops a start: the [report](Punctual::start_report) tells of it.
     pub async fn start(self) -> Result<Punctual, Error> {
+        let mut punctual = self.open().await?;
+        punctual.begin();
+        Ok(punctual)
+    }
+
+    /// [`Self::start`] up to where new work would begin: what was begun earlier is taken up or ended, and nothing
+    /// runs until [`Punctual::begin`]. Tasks that are changed or deleted in between never run as they were.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn open(self) -> Result<Punctual, Error> {
         let clock = match self.clock {
             Some(clock) => clock,
             None => {
@@ -177,10 +188,10 @@ impl Builder {
             clock: Arc::clone(&clock),
             ids,
             default_zone: zone,
-            output: Arc::new(crate::engine::Remover(outputs)),
+            output: Arc::new(outputs),
         });
         let rooms = Rooms { store, session, clock, scheduler, pool, coordinator };
-        Punctual::start(rooms, self.stop_grace).await
+        Punctual::open(rooms, self.stop_grace).await
     }
 }
 

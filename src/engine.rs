@@ -2,11 +2,10 @@
 
 use crate::builder::Builder;
 use crate::error::Error;
-use async_trait::async_trait;
 use punctual_clock::Clock;
-use punctual_coordinator::{Coordinator, Face, OutputRemover, StartReport, Tasks};
+use punctual_coordinator::{Coordinator, Face, StartReport, Tasks};
 use punctual_executor::{Counters, Outputs, Pool, StopReport};
-use punctual_model::{RunId, TaskType};
+use punctual_model::TaskType;
 use punctual_scheduler::Scheduler;
 use punctual_store::{Session, Store};
 use std::future::Future;
@@ -32,6 +31,7 @@ pub struct Punctual {
     rooms: Rooms,
     report: StartReport,
     stop_grace: Duration,
+    begun: bool,
     stopping: CancellationToken,
     coordinating: Mutex<Option<JoinHandle<Result<(), punctual_coordinator::Error>>>>,
 }
@@ -50,14 +50,27 @@ impl Punctual {
         Builder::default()
     }
 
-    pub(crate) async fn start(rooms: Rooms, stop_grace: Duration) -> Result<Self, Error> {
+    pub(crate) async fn open(rooms: Rooms, stop_grace: Duration) -> Result<Self, Error> {
         let report = rooms.coordinator.recover().await?;
+        Ok(Self {
+            rooms,
+            report,
+            stop_grace,
+            begun: false,
+            stopping: CancellationToken::new(),
+            coordinating: Mutex::new(None),
+        })
+    }
+
+    /// Begins the work of an engine that was only [opened](Builder::open). Twice is once.
+    pub fn begin(&mut self) {
+        if std::mem::replace(&mut self.begun, true) {
+            return;
+        }
         // Only now: what was begun has been taken up, so a claim cannot start it a second time.
-        rooms.pool.start();
-        let stopping = CancellationToken::new();
-        let (coordinator, stop) = (rooms.coordinator.clone(), stopping.clone());
-        let coordinating = tokio::spawn(async move { coordinator.run(stop).await });
-        Ok(Self { rooms, report, stop_grace, stopping, coordinating: Mutex::new(Some(coordinating)) })
+        self.rooms.pool.start();
+        let (coordinator, stop) = (self.rooms.coordinator.clone(), self.stopping.clone());
+        *self.coordinating.get_mut() = Some(tokio::spawn(async move { coordinator.run(stop).await }));
     }
 
     /// The tasks that people create, and their runs.
@@ -194,21 +207,5 @@ impl std::fmt::Debug for Punctual {
 impl Drop for Punctual {
     fn drop(&mut self) {
         self.stopping.cancel();
-    }
-}
-
-/// Removes output files where that may block.
-pub(crate) struct Remover(pub(crate) Outputs);
-
-#[async_trait]
-impl OutputRemover for Remover {
-    async fn remove(&self, runs: &[RunId]) {
-        let (outputs, runs) = (self.0.clone(), runs.to_vec());
-        let removed = tokio::task::spawn_blocking(move || outputs.remove(&runs)).await;
-        match removed {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "output of pruned runs could not be removed"),
-            Err(error) => tracing::warn!(%error, "output of pruned runs was not removed"),
-        }
     }
 }

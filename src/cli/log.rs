@@ -27,7 +27,9 @@ pub(crate) enum Format {
 }
 
 /// What is logged unless `PUNCTUAL_LOG` says otherwise.
-const USUAL: &str = "info";
+///
+/// The database tells about its files at the level at which we tell about runs.
+const USUAL: &str = "info,fjall=warn,lsm_tree=warn";
 
 fn filter() -> Result<EnvFilter, CliError> {
     match std::env::var("PUNCTUAL_LOG") {

@@ -1,17 +1,22 @@
 //! `serve`: the daemon.
 
 use super::error::CliError;
+use super::expression::now;
 use super::log::{self, Format};
 use super::stopping::{engine_error, stop};
+use super::task_file::TaskFile;
 use super::{print_text, task_file};
 use clap::Args;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use punctual::coordinator::{FileReport, StartReport};
-use punctual::model::{Owner, TaskId};
+use punctual::coordinator::{FileReport, FileSet, StartReport, check};
+use punctual::model::{Owner, TaskId, duration};
 use punctual::prelude::*;
+use punctual::scheduler::schedule::Zone;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Debug, Args)]
@@ -25,6 +30,9 @@ pub(crate) struct Serve {
     /// Zone of tasks that name none
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     timezone: String,
+    /// How long work may go on after a stop was asked for, before it is cut short
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
+    stop_grace: Duration,
     /// How log lines on standard error are written
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     log_format: Format,
@@ -33,19 +41,26 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) async fn run(self) -> Result<(), CliError> {
         log::to_stderr(self.log_format)?;
-        // Wrong files are told before anything is opened or started.
+        // Wrong files are told before anything is opened or made.
         let files = self.tasks.as_deref().map(task_file::read_all).transpose().map_err(CliError::usage)?;
+        self.check(files.as_deref().unwrap_or_default())?;
         let mut reload = signal(SignalKind::hangup()).map_err(CliError::failed)?;
-        let punctual = Punctual::builder()
+        let mut punctual = Punctual::builder()
             .data_dir(&self.data)
             .default_timezone(&self.timezone)
-            .start()
+            .stop_grace(self.stop_grace)
+            .open()
             .await
             .map_err(engine_error)?;
         print_text(&found(&punctual, &self.data).await?)?;
-        if let Some(files) = files {
-            apply(&punctual, files).await?;
+        // Before anything runs: a task that has left the files while nobody looked is not run once more.
+        if let Some(files) = files
+            && let Err(error) = apply(&punctual, files).await
+        {
+            stop(punctual).await?;
+            return Err(error);
         }
+        punctual.begin();
         let stopped_by = shutdown_signal();
         tokio::pin!(stopped_by);
         loop {
@@ -61,6 +76,24 @@ impl Serve {
         }
         let stopped = stop(punctual).await?;
         print_text(&left(&stopped.work))
+    }
+
+    /// Refuses definitions that could not be created, before a directory is.
+    fn check(&self, files: &[TaskFile]) -> Result<(), CliError> {
+        let zone = Zone::get(&self.timezone).map_err(CliError::usage)?;
+        // A date that has passed is a mistake in a new task and none in a known one; only the store can tell them
+        // apart, so where there is one it is asked.
+        let is_new = !self.data.join("FORMAT").exists();
+        let now = if is_new { now()? } else { Timestamp::UNIX_EPOCH };
+        let wrong: Vec<String> = files
+            .iter()
+            .flat_map(|file| file.tasks.iter().map(move |spec| (file, spec)))
+            .filter_map(|(file, spec)| {
+                let error = check(spec, &zone, now).err()?;
+                Some(format!("{}: task {:?}: {error}", file.path.display(), spec.name))
+            })
+            .collect();
+        if wrong.is_empty() { Ok(()) } else { Err(CliError::usage(wrong.join("\n  "))) }
     }
 
     /// Reads the files again. What is wrong with them changes nothing and is told.
@@ -84,37 +117,43 @@ impl Serve {
 }
 
 /// Makes the tasks of files exactly what the files say. Files that are gone take their tasks along.
-async fn apply(punctual: &Punctual, files: Vec<task_file::TaskFile>) -> Result<(), CliError> {
+async fn apply(punctual: &Punctual, files: Vec<TaskFile>) -> Result<(), CliError> {
     let tasks = punctual.tasks();
-    let mut gone = file_owners(&tasks).await?;
-    // First what goes, so that a task can move from one file to another.
-    let named: Vec<(String, Vec<TaskSpec>)> = files
-        .into_iter()
-        .map(|file| (std::path::absolute(&file.path).unwrap_or(file.path).display().to_string(), file.tasks))
-        .collect();
-    for (path, _) in &named {
-        gone.remove(path);
-    }
-    for path in gone {
-        told(&path, &apply_one(&tasks, &path, Vec::new()).await?);
-    }
-    for (path, specs) in named {
-        let report = apply_one(&tasks, &path, specs).await?;
-        told(&path, &report);
+    let mut sets: Vec<FileSet> =
+        files.into_iter().map(|file| FileSet { path: absolute(&file.path), specs: file.tasks }).collect();
+    let gone = file_owners(&tasks).await?.into_iter().filter(|path| sets.iter().all(|set| set.path != *path));
+    let gone: Vec<FileSet> = gone.map(|path| FileSet { path, specs: Vec::new() }).collect();
+    sets.extend(gone);
+    let paths: Vec<String> = sets.iter().map(|set| set.path.clone()).collect();
+    let reports = tasks.apply_file_sets(sets).await.map_err(|error| match error {
+        punctual::coordinator::Error::Invalid(error) => CliError::usage(error),
+        error => engine_error(error.into()),
+    })?;
+    for (path, report) in paths.iter().zip(&reports) {
+        let FileReport { created, updated, deleted, unchanged } = report;
+        tracing::info!(path, ?created, ?updated, ?deleted, unchanged, "task file applied");
+        print_text(&told(path, report))?;
     }
     Ok(())
 }
 
-async fn apply_one(tasks: &Tasks, path: &str, specs: Vec<TaskSpec>) -> Result<FileReport, CliError> {
-    tasks.apply_file_set(path, specs).await.map_err(|error| match error {
-        punctual::coordinator::Error::Invalid(error) => CliError::usage(error),
-        error => engine_error(error.into()),
-    })
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
 }
 
-fn told(path: &str, report: &FileReport) {
+/// What a file has changed, in words.
+fn told(path: &str, report: &FileReport) -> String {
     let FileReport { created, updated, deleted, unchanged } = report;
-    tracing::info!(path, ?created, ?updated, ?deleted, unchanged, "task file applied");
+    let counts = [("new", created.len()), ("changed", updated.len()), ("deleted", deleted.len())];
+    let mut parts: Vec<String> = counts
+        .iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(what, count)| format!("{count} {what}"))
+        .collect();
+    if *unchanged > 0 || parts.is_empty() {
+        parts.push(format!("{unchanged} unchanged"));
+    }
+    format!("  tasks of {path}: {}\n", parts.join(", "))
 }
 
 /// The files that tasks belong to.
@@ -140,7 +179,7 @@ pub(crate) async fn found(punctual: &Punctual, data: &Path) -> Result<String, Cl
     let StartReport { resumed, deletions, scheduled, paused, unschedulable, quarantined } =
         punctual.start_report();
     let mut text = format!(
-        "punctual {} on {}: {scheduled} active tasks, {paused} paused; time zones from {}\n",
+        "punctual {} on {}: found {scheduled} active tasks and {paused} paused; time zones from {}\n",
         env!("CARGO_PKG_VERSION"),
         data.display(),
         zone_source(),

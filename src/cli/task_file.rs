@@ -247,7 +247,9 @@ pub(crate) fn read_all(path: &Path) -> Result<Vec<TaskFile>, String> {
     for entry in entries {
         let entry = entry.map_err(|error| format!("{}: {error}", path.display()))?;
         let file = entry.path();
-        if file.extension().is_some_and(|extension| extension == "toml") {
+        // Hidden ones are what editors leave beside a file that is being written.
+        let hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && file.extension().is_some_and(|extension| extension == "toml") {
             paths.push(file);
         }
     }
