@@ -1,14 +1,18 @@
-//! How many runs of a handler that does nothing go through the executor in a second, over the memory store.
+//! How many runs that do nothing go through the executor in a second, over the memory store: of a handler, or,
+//! with a third argument, of that program as a child each.
 //!
-//! `cargo run --release -p punctual-executor --example throughput -- [runs] [tasks]`
+//! `cargo run --release -p punctual-executor --example throughput -- [runs] [tasks] [program]`
 
 use jiff::Timestamp;
 use punctual_clock::{Clock, SystemClock};
 use punctual_executor::drivers::handler::{HandlerDriver, Handlers, TaskError};
+use punctual_executor::drivers::process::{ProcessDriver, ProcessHome};
 use punctual_executor::{Executor as _, Pool, Reservation};
 use punctual_model::run::Trigger;
 use punctual_model::{Life, Owner, Run, RunId, RunState, Task, TaskId, TaskSpec, TaskType, Work};
-use punctual_store::{Expect, MemoryStore, PutTask, RunStore as _, SessionStore as _, Store, TaskStore as _};
+use punctual_store::{
+    Expect, HistoryStore as _, MemoryStore, PutTask, RunStore as _, SessionStore as _, Store, TaskStore as _,
+};
 use std::sync::Arc;
 
 async fn nothing() -> Result<(), TaskError> {
@@ -38,9 +42,11 @@ fn run_of(id: u64, task: &Task, now: Timestamp) -> Option<Run> {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut numbers = std::env::args().skip(1).map(|text| text.parse::<u64>());
+    let mut numbers = std::env::args().skip(1).take(2).map(|text| text.parse::<u64>());
     let runs = numbers.next().transpose()?.unwrap_or(200_000);
     let tasks = numbers.next().transpose()?.unwrap_or(1000).max(1);
+    let work =
+        std::env::args().nth(3).map_or_else(|| Work::handler("nothing"), |program| Work::process([program]));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async move {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
@@ -57,7 +63,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 updated_at: now,
                 owner: Owner::default(),
                 metadata: Default::default(),
-                spec: TaskSpec::new(format!("task-{id}"), Work::handler("nothing")),
+                spec: TaskSpec::new(format!("task-{id}"), work.clone()),
             });
             let put = PutTask { task: Arc::clone(&task), expect: Expect::Absent, raise_checkpoint: None };
             store.put_task(&session, put).await?;
@@ -72,17 +78,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let handlers = Handlers::new().add("nothing", nothing);
         let pool = Pool::builder(Arc::clone(&store) as Arc<dyn Store>, session, Arc::clone(&clock))
+            .driver(ProcessDriver::process(Arc::new(ProcessHome::nowhere()), Arc::clone(&clock)))
             .driver(HandlerDriver::new(handlers, Arc::clone(&clock)))
             .build();
+        let before = store.stats().commits;
         let begun = clock.monotonic();
         pool.start();
         pool.execute(Vec::new(), Reservation::none()).await?;
         while pool.counters().completed.values().sum::<u64>() < runs {
-            tokio::task::yield_now().await;
             clock.sleep(std::time::Duration::from_millis(1)).await;
         }
         let took = clock.monotonic().saturating_sub(begun);
-        println!("{runs} runs of {tasks} tasks in {took:?}: {:.0} runs/s", runs as f64 / took.as_secs_f64());
+        let (rate, commits) = (runs as f64 / took.as_secs_f64(), store.stats().commits - before);
+        println!("{runs} runs of {tasks} tasks in {took:?}: {rate:.0} runs/s, {commits} commits");
         Ok(())
     })
 }

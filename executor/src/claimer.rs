@@ -95,6 +95,8 @@ impl Claimer {
                 () = hint, if hints => {}
                 () = until => {}
             }
+            // Whoever is ready to run goes first and may free a seat more; if nobody is, nothing is lost.
+            tokio::task::yield_now().await;
         }
         let kept = self.kept.drain(..).map(|claim| claim.run.id).collect();
         // What cannot be given back is given back by the end of the session.

@@ -52,6 +52,13 @@ pub(crate) async fn run(engine: Arc<Engine>, mut ends: mpsc::UnboundedReceiver<E
             () = engine.over.raised() => break,
             _ = ends.recv_many(&mut batch, BATCH) => {}
         }
+        // Whoever is ready to run goes first and may have an end to add; if nobody is, nothing is lost.
+        tokio::task::yield_now().await;
+        while batch.len() < BATCH
+            && let Ok(end) = ends.try_recv()
+        {
+            batch.push(end);
+        }
         let writing = Arc::clone(&engine);
         engine.spawn("the collector", async move {
             write(&writing, batch).await;

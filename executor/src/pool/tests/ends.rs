@@ -1,6 +1,10 @@
 use super::bench::{Bench, seconds};
+use crate::Class;
+use crate::attempt::{self, Job};
 use crate::scripted::Act;
+use crate::seats::Seat;
 use punctual_model::{RunState, TaskSpec, Work};
+use std::sync::Arc;
 
 #[tokio::test(start_paused = true)]
 async fn the_end_of_the_work_frees_its_seat_and_its_limit() {
@@ -33,4 +37,17 @@ async fn one_seed_gives_one_trace() {
     let first = trace().await;
     assert!(first.len() >= 8);
     assert_eq!(first, trace().await);
+}
+
+/// Tens of thousands of them are made in a second, and each is copied where it is to live.
+#[tokio::test(start_paused = true)]
+async fn the_task_of_an_attempt_is_small() {
+    let bench = Bench::new().await;
+    let task = bench.handler("report").await;
+    let run = Arc::new(bench.run_of(&task));
+    let engine = Arc::clone(&bench.pool.engine);
+    let working = engine.registry.enter(std::iter::once(run.id)).remove(0).unwrap();
+    let seat = Seat::force(&engine.seats, Class::InProcess);
+    let size = size_of_val(&attempt::live(engine, Job::new(run, task, working, seat)));
+    assert!(size <= 2048, "{size} bytes");
 }
