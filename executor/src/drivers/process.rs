@@ -139,7 +139,11 @@ impl Handle for ProcessHandle {
     }
 
     async fn kill(&self, signal: &str, grace: Duration) -> Result<Killed, String> {
-        let signal = signal::parse(signal).ok_or_else(|| format!("unknown signal {signal:?}"))?;
+        // A stop must not fail for a name; the usual signal is what was meant.
+        let signal = signal::parse(signal).unwrap_or_else(|| {
+            tracing::warn!(signal, "unknown signal; sending SIGTERM");
+            rustix::process::Signal::TERM
+        });
         let (answer, answered) = oneshot::channel();
         if self.requests.send(supervisor::Request::Kill { signal, grace, answer }).is_err() {
             return Ok(Killed::ByItself);

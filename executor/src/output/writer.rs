@@ -154,7 +154,7 @@ impl Open {
                         open.counted += (bytes.len() as u64).max(LEAST_COUNT);
                     }
                     Content::Dropped(count) => {
-                        open.dropped_before = open.dropped_before.saturating_add(count)
+                        open.dropped_before = open.dropped_before.saturating_add(count);
                     }
                 }
             }

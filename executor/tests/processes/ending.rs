@@ -77,12 +77,16 @@ async fn the_rest_of_the_group_has_the_grace_too_when_its_leader_goes_first() {
 }
 
 #[tokio::test]
-async fn the_signal_is_the_tasks_and_an_unknown_one_is_told() {
+async fn the_signal_is_the_tasks_and_an_unknown_one_is_sigterm() {
     let node = Node::new().await;
     let mut spec = shell("trap 'exit 5' USR1; trap '' TERM; echo ready; while :; do sleep 0.02; done");
     spec.kill.signal = "usr1".to_owned();
     let run = canceled(&node, spec).await;
     assert_eq!(run.outcome.as_ref().unwrap().exit, Some(Exit::Code(5)));
+    let mut spec = shell("echo ready; exec sleep 1000");
+    spec.kill.signal = "SIGNONSENSE".to_owned();
+    let run = canceled(&node, spec).await;
+    assert_eq!(run.outcome.as_ref().unwrap().exit, Some(Exit::Signal(15)));
 }
 
 #[tokio::test]
