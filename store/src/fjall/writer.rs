@@ -56,6 +56,8 @@ pub(super) struct Writer {
     pub(super) sequence: u64,
     /// What the seal says, and when it was written.
     pub(super) sealed: (u64, Duration),
+    #[cfg(feature = "defects")]
+    pub(super) answers_before_sync: bool,
 }
 
 impl Writer {
@@ -177,11 +179,21 @@ impl Writer {
             core.add(&mut write, &change)?;
         }
         // The database's own default would leave this to the kernel, and lose it with the power.
-        write.durability(Some(PersistMode::SyncData)).commit().map_err(failed)?;
+        write.durability(Some(self.persist())).commit().map_err(failed)?;
         batch.changes().for_each(|change| core.took(&change));
         self.sequence = sequence;
         self.shared.synced(sequence);
         Ok(())
+    }
+
+    #[cfg(not(feature = "defects"))]
+    fn persist(&self) -> PersistMode {
+        PersistMode::SyncData
+    }
+
+    #[cfg(feature = "defects")]
+    fn persist(&self) -> PersistMode {
+        if self.answers_before_sync { PersistMode::Buffer } else { PersistMode::SyncData }
     }
 
     fn serve_claim(&self, letter: Letter, view: &View<'_>) -> Result<(), Error> {

@@ -1,0 +1,166 @@
+//! Shows that no acknowledgement leaves before its sync.
+//!
+//! `acknowledged run DATA CALLERS COUNT` writes a line before each `run now` and one after its answer, and the
+//! same around the end of each run, each with a single write to standard output. Traced with
+//!
+//! ```text
+//! strace -f -y -e trace=write,fdatasync,fsync -o TRACE acknowledged run DATA 64 200
+//! acknowledged check TRACE DATA
+//! ```
+//!
+//! the check wants a completed sync of a journal of the database between each request and its answer, begun
+//! after the request. `acknowledged run-unsynced …` leaves the sync out, and the check has to fail.
+
+use punctual::executor::drivers::handler::{Handlers, RunCtx, TaskError};
+use punctual::prelude::*;
+use punctual::store::fjall::Options;
+use std::collections::HashMap;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// One line, one write: that is what the trace is searched for.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // Standard output is line buffered at most; a whole line leaves in one write.
+    let _ = out.write_all(format!("{line}\n").as_bytes());
+    let _ = out.flush();
+}
+
+async fn work(ctx: RunCtx) -> Result<(), TaskError> {
+    // From here on the end of this run is asked for.
+    say(&format!("request end-of-{}", ctx.run_id()));
+    Ok(())
+}
+
+#[cfg(feature = "defects")]
+fn options(synced: bool) -> Result<Options, String> {
+    Ok(Options { answers_before_sync: !synced, ..Options::default() })
+}
+
+#[cfg(not(feature = "defects"))]
+fn options(synced: bool) -> Result<Options, String> {
+    if synced {
+        Ok(Options::default())
+    } else {
+        Err("leaving the sync out needs the feature defects".to_owned())
+    }
+}
+
+async fn run(
+    data: &str,
+    callers: usize,
+    count: usize,
+    synced: bool,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let handlers = Handlers::new().add("work", work);
+    let punctual = Punctual::builder().data_dir(data).handlers(handlers).store_options(options(synced)?);
+    let punctual = punctual.start().await?;
+    let task = punctual.tasks().create(TaskSpec::new("work", Work::handler("work"))).await?.stored.task.id;
+    let mut workers = Vec::new();
+    for caller in 0..callers {
+        let tasks = punctual.tasks();
+        workers.push(tokio::spawn(async move {
+            for n in 0..count {
+                let request = format!("{caller}.{n}");
+                say(&format!("request {request}"));
+                let accepted = tasks.run_now(task, RunRequest::default()).await?;
+                say(&format!("answer {request}"));
+                let run = accepted.promise.wait().await?;
+                say(&format!("answer end-of-{}", run.id));
+            }
+            Ok::<_, punctual::Error>(())
+        }));
+    }
+    for worker in workers {
+        worker.await??;
+    }
+    punctual.stop().await?;
+    Ok(())
+}
+
+/// A sync as the trace tells it: the lines at which it began and ended.
+struct Sync {
+    began: usize,
+    ended: usize,
+}
+
+/// Reads a trace and answers how many acknowledgements it held, or the first one without its sync.
+fn check(trace: &str, data: &str) -> Result<usize, String> {
+    let journal = format!("{}/db/", data.trim_end_matches('/'));
+    let mut begun: HashMap<&str, usize> = HashMap::new();
+    let mut syncs: Vec<Sync> = Vec::new();
+    let mut requests: HashMap<&str, usize> = HashMap::new();
+    let mut answers: Vec<(&str, usize)> = Vec::new();
+    for (at, line) in trace.lines().enumerate() {
+        let Some((thread, call)) = line.split_once(char::is_whitespace) else { continue };
+        let call = call.trim_start();
+        if call.starts_with("fdatasync(") || call.starts_with("fsync(") {
+            // Only journals make a commit durable; tables and directories are synced for other reasons.
+            if !(call.contains(&journal) && (call.contains(".jnl") || call.contains("/journal"))) {
+                continue;
+            }
+            if call.ends_with("= 0") {
+                syncs.push(Sync { began: at, ended: at });
+            } else if call.contains("<unfinished") {
+                begun.insert(thread, at);
+            }
+        } else if call.starts_with("<... fdatasync resumed") || call.starts_with("<... fsync resumed") {
+            if let Some(began) = begun.remove(thread)
+                && call.ends_with("= 0")
+            {
+                syncs.push(Sync { began, ended: at });
+            }
+        } else if let Some(text) = call.strip_prefix("write(") {
+            let said = |what: &str| {
+                let start = text.find(&format!("\"{what} "))? + what.len() + 2;
+                text[start..].split("\\n").next()
+            };
+            if let Some(name) = said("request") {
+                requests.insert(name, at);
+            } else if let Some(name) = said("answer") {
+                answers.push((name, at));
+            }
+        }
+    }
+    for (name, answered) in &answers {
+        let requested = requests.get(name).ok_or(format!("answer {name} without a request"))?;
+        if !syncs.iter().any(|sync| sync.began > *requested && sync.ended < *answered) {
+            return Err(format!(
+                "answer {name} (line {}) left without a sync that began after its request (line {})",
+                answered + 1,
+                requested + 1
+            ));
+        }
+    }
+    if answers.is_empty() || syncs.is_empty() {
+        return Err(format!("nothing to check: {} answers, {} syncs", answers.len(), syncs.len()));
+    }
+    Ok(answers.len())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args[..] {
+        [mode @ ("run" | "run-unsynced"), data, callers, count] => match (callers.parse(), count.parse()) {
+            (Ok(callers), Ok(count)) => {
+                run(data, callers, count, mode == "run").await.map_err(|error| error.to_string())
+            }
+            _ => Err("CALLERS and COUNT are numbers".to_owned()),
+        },
+        ["check", trace, data] => std::fs::read_to_string(trace)
+            .map_err(|error| error.to_string())
+            .and_then(|trace| check(&trace, data))
+            .map(|answers| println!("{answers} acknowledgements, each after a sync of its own time")),
+        _ => Err("expected: run DATA CALLERS COUNT, run-unsynced DATA CALLERS COUNT, or check TRACE DATA"
+            .to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
