@@ -9,11 +9,11 @@
 //! ```
 //!
 //! the check wants a completed sync of a journal of the database between each request and its answer, begun
-//! after the request. `acknowledged run-unsynced …` leaves the sync out, and the check has to fail.
+//! after the request. Built with the feature `inject` and run with `PUNCTUAL_DEFECT=answer-before-sync` it has to
+//! fail.
 
 use punctual::executor::drivers::handler::{Handlers, RunCtx, TaskError};
 use punctual::prelude::*;
-use punctual::store::fjall::Options;
 use std::collections::HashMap;
 use std::io::Write;
 use std::process::ExitCode;
@@ -32,28 +32,9 @@ async fn work(ctx: RunCtx) -> Result<(), TaskError> {
     Ok(())
 }
 
-#[cfg(feature = "defects")]
-fn options(synced: bool) -> Result<Options, String> {
-    Ok(Options { answers_before_sync: !synced, ..Options::default() })
-}
-
-#[cfg(not(feature = "defects"))]
-fn options(synced: bool) -> Result<Options, String> {
-    if synced {
-        Ok(Options::default())
-    } else {
-        Err("leaving the sync out needs the feature defects".to_owned())
-    }
-}
-
-async fn run(
-    data: &str,
-    callers: usize,
-    count: usize,
-    synced: bool,
-) -> Result<(), Box<dyn std::error::Error>> {
+async fn run(data: &str, callers: usize, count: usize) -> Result<(), Box<dyn std::error::Error>> {
     let handlers = Handlers::new().add("work", work);
-    let punctual = Punctual::builder().data_dir(data).handlers(handlers).store_options(options(synced)?);
+    let punctual = Punctual::builder().data_dir(data).handlers(handlers);
     let punctual = punctual.start().await?;
     let task = punctual.tasks().create(TaskSpec::new("work", Work::handler("work"))).await?.stored.task.id;
     let mut workers = Vec::new();
@@ -143,18 +124,15 @@ async fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args[..] {
-        [mode @ ("run" | "run-unsynced"), data, callers, count] => match (callers.parse(), count.parse()) {
-            (Ok(callers), Ok(count)) => {
-                run(data, callers, count, mode == "run").await.map_err(|error| error.to_string())
-            }
+        ["run", data, callers, count] => match (callers.parse(), count.parse()) {
+            (Ok(callers), Ok(count)) => run(data, callers, count).await.map_err(|error| error.to_string()),
             _ => Err("CALLERS and COUNT are numbers".to_owned()),
         },
         ["check", trace, data] => std::fs::read_to_string(trace)
             .map_err(|error| error.to_string())
             .and_then(|trace| check(&trace, data))
             .map(|answers| println!("{answers} acknowledgements, each after a sync of its own time")),
-        _ => Err("expected: run DATA CALLERS COUNT, run-unsynced DATA CALLERS COUNT, or check TRACE DATA"
-            .to_owned()),
+        _ => Err("expected: run DATA CALLERS COUNT or check TRACE DATA".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -57,8 +57,6 @@ impl FjallStore {
             space,
             sequence,
             sealed: (sequence, clock.monotonic()),
-            #[cfg(feature = "defects")]
-            answers_before_sync: options.answers_before_sync,
         };
         let thread = std::thread::Builder::new().name("punctual-store".to_owned());
         let thread = thread.spawn(move || writer.run()).map_err(|source| OpenError::Io {

@@ -7,9 +7,6 @@ pub struct Options {
     pub free_space: FreeSpace,
     /// Bytes of the database's block cache.
     pub cache: u64,
-    /// Answers before the sync. The check of acknowledgements has to notice.
-    #[cfg(feature = "defects")]
-    pub answers_before_sync: bool,
 }
 
 impl Options {
@@ -19,12 +16,7 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            free_space: FreeSpace::Usual,
-            cache: Self::CACHE,
-            #[cfg(feature = "defects")]
-            answers_before_sync: false,
-        }
+        Self { free_space: FreeSpace::Usual, cache: Self::CACHE }
     }
 }
 

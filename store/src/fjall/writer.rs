@@ -20,6 +20,7 @@ use crate::ledger::{Answer, Batch, Request};
 use crate::store::{Claims, Session};
 use fjall::PersistMode;
 use punctual_clock::Clock;
+use punctual_faults::{Defect, crash_point, seeded};
 use punctual_model::RunId;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -56,8 +57,6 @@ pub(super) struct Writer {
     pub(super) sequence: u64,
     /// What the seal says, and when it was written.
     pub(super) sealed: (u64, Duration),
-    #[cfg(feature = "defects")]
-    pub(super) answers_before_sync: bool,
 }
 
 impl Writer {
@@ -179,21 +178,15 @@ impl Writer {
             core.add(&mut write, &change)?;
         }
         // The database's own default would leave this to the kernel, and lose it with the power.
-        write.durability(Some(self.persist())).commit().map_err(failed)?;
+        let durability =
+            if seeded(Defect::AnswerBeforeSync) { PersistMode::Buffer } else { PersistMode::SyncData };
+        crash_point("store.before_commit");
+        write.durability(Some(durability)).commit().map_err(failed)?;
+        crash_point("store.after_commit");
         batch.changes().for_each(|change| core.took(&change));
         self.sequence = sequence;
         self.shared.synced(sequence);
         Ok(())
-    }
-
-    #[cfg(not(feature = "defects"))]
-    fn persist(&self) -> PersistMode {
-        PersistMode::SyncData
-    }
-
-    #[cfg(feature = "defects")]
-    fn persist(&self) -> PersistMode {
-        if self.answers_before_sync { PersistMode::Buffer } else { PersistMode::SyncData }
     }
 
     fn serve_claim(&self, letter: Letter, view: &View<'_>) -> Result<(), Error> {
