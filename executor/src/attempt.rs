@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::seats::Seat;
 use crate::working::Working;
 use punctual_clock::Wait;
+use punctual_faults::{Defect, seeded};
 use punctual_model::{Outcome, Run, StopWhy, Task};
 use punctual_store::Fence;
 use sink::Sink;
@@ -195,6 +196,12 @@ impl HandIn {
             at: self.engine.clock.now(),
             patch,
         };
+        if seeded(Defect::PromiseBeforeRecord) {
+            let mut run = Run::clone(&self.attempt.run);
+            if run.apply(event, edge.at).is_ok() && run.state().is_terminal() {
+                self.engine.registry.ended(&run);
+            }
+        }
         self.working.set_ended();
         let end = End {
             edge,

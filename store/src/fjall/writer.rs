@@ -16,7 +16,7 @@ use super::space::Space;
 use super::tables::failed;
 use super::{journals, tables::View};
 use crate::error::Error;
-use crate::ledger::{Answer, Batch, Request};
+use crate::ledger::{Answer, Batch, Change, Request};
 use crate::store::{Claims, Session};
 use fjall::PersistMode;
 use punctual_clock::Clock;
@@ -162,7 +162,7 @@ impl Writer {
             fatal.map_or(Ok(()), Err)?;
         }
         if !batch.is_empty() {
-            self.commit(&batch)?;
+            batch.commits().try_for_each(|changes| self.commit(changes))?;
             view.refresh();
         }
         let settled = self.shared.ledger()?.settle(batch, view)?;
@@ -170,11 +170,11 @@ impl Writer {
         Ok(())
     }
 
-    fn commit(&mut self, batch: &Batch) -> Result<(), Error> {
+    fn commit<'a>(&mut self, changes: impl Iterator<Item = Change<'a>> + Clone) -> Result<(), Error> {
         let core = &self.shared.core;
         let sequence = self.sequence + 1;
-        let mut write = core.batch(sequence, batch.changes().count());
-        for change in batch.changes() {
+        let mut write = core.batch(sequence, changes.clone().count());
+        for change in changes.clone() {
             core.add(&mut write, &change)?;
         }
         // The database's own default would leave this to the kernel, and lose it with the power.
@@ -183,7 +183,7 @@ impl Writer {
         crash_point("store.before_commit");
         write.durability(Some(durability)).commit().map_err(failed)?;
         crash_point("store.after_commit");
-        batch.changes().for_each(|change| core.took(&change));
+        changes.for_each(|change| core.took(&change));
         self.sequence = sequence;
         self.shared.synced(sequence);
         Ok(())

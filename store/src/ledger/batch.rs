@@ -1,6 +1,7 @@
 //! What a batch has changed so far, laid over the committed tables, and what the queue will learn of it.
 
 use super::tables::{Change, Head, HeadStatus, Lane, Meta, OpenKey, OpenMark};
+use punctual_faults::{Defect, seeded};
 use punctual_model::{Run, RunId, Task, TaskId, TaskType};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -75,8 +76,22 @@ impl Batch {
         self.changes().next().is_none()
     }
 
+    /// The commits that the batch is written in: one, with everything. (Two, if a test wants to see that this is
+    /// noticed: checkpoints after the runs that they stand for.)
+    pub fn commits(&self) -> impl Iterator<Item = impl Iterator<Item = Change<'_>> + Clone> {
+        let apart = seeded(Defect::CheckpointOutsideBatch);
+        let is_second = |change: &Change<'_>| match change {
+            Change::Head(id, _) => !self.definitions.keys().any(|(task, _)| task == id),
+            _ => false,
+        };
+        let commits = (0..=usize::from(apart)).map(move |number| {
+            self.changes().filter(move |change| !apart || is_second(change) == (number == 1))
+        });
+        commits.filter(|changes| changes.clone().next().is_some())
+    }
+
     /// All writes, each key once.
-    pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {
+    fn changes(&self) -> impl Iterator<Item = Change<'_>> + Clone {
         let meta = self.meta.iter().map(|meta| Change::Meta(*meta));
         let heads = self.heads.iter().filter(|(_, known)| known.written);
         let heads = heads.filter_map(|(id, known)| Some(Change::Head(*id, known.head.as_ref()?)));

@@ -122,10 +122,8 @@ impl MemoryStore {
             let Inner { tables, ledger, recorded, .. } = &mut *guard;
             let mut batch = Batch::new();
             let answer = ledger.judge(&mut batch, tables, request, now);
-            if !batch.is_empty() {
-                for change in batch.changes() {
-                    tables.apply(change);
-                }
+            for changes in batch.commits() {
+                changes.for_each(|change| tables.apply(change));
                 tables.sequence += 1;
                 if let Some(recorded) = recorded {
                     recorded.push(tables.clone());
