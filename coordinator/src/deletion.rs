@@ -2,6 +2,7 @@
 
 use crate::engine::Core;
 use crate::error::Error;
+use punctual_faults::crash_point;
 use punctual_model::{CancelWhy, RunStateName, TaskId};
 use punctual_store::RunFilter;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ pub(crate) async fn delete(core: Arc<Core>, task: TaskId, revision: Option<u64>)
     if !deleted.map_err(|error| core.heed(error))? {
         return Ok(false);
     }
+    crash_point("coordinator.after_tombstone");
     core.release(task);
     let ended = end_runs(&core, task).await?;
     tracing::info!(task.id = %task, waiting = ended.waiting, at_work = ended.at_work, "task deleted");

@@ -7,6 +7,7 @@ use crate::engine::Core;
 use crate::error::Error;
 use crate::paging::MAX_PAGE;
 use jiff::Timestamp;
+use punctual_faults::crash_point;
 use punctual_model::task::Retention;
 use punctual_model::{RunId, TaskId};
 use punctual_store::{self as store, RunFilter, TaskFilter};
@@ -140,7 +141,9 @@ impl Janitor {
         let parts = &self.core.parts;
         let mut pruned = 0;
         loop {
+            crash_point("coordinator.before_prune");
             let answer = parts.store.prune(&parts.session, task, PRUNED_A_COMMIT).await;
+            crash_point("coordinator.after_prune");
             let answer = self.core.pass_over("pruning the history of a task", answer)?;
             let store::Pruned { runs, more } = answer.unwrap_or_default();
             self.remove_output(&runs).await;

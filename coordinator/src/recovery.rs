@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::paging::MAX_PAGE;
 use futures_util::{StreamExt, stream};
 use punctual_executor::Dispatch;
+use punctual_faults::crash_point;
 use punctual_model::{LostWhy, Run, RunEvent, RunId, RunState, TaskId, TaskStatus};
 use punctual_store::{self as store, Edge, EdgeAnswer, Fence, Patch, TaskFilter};
 
@@ -44,12 +45,16 @@ pub struct Resumed {
 
 /// Does all of it, in this order: runs, deletions, tasks. Only then may claims open and dues be dealt with.
 pub(crate) async fn recover(core: &Core) -> Result<StartReport, Error> {
+    crash_point("coordinator.recover.before_runs");
     let mut report = StartReport { resumed: resume_runs(core).await?, ..StartReport::default() };
+    crash_point("coordinator.recover.after_runs");
     for task in core.parts.store.deleted_with_open_runs().await? {
         deletion::end_runs(core, task).await?;
         report.deletions.push(task);
     }
+    crash_point("coordinator.recover.after_deletions");
     schedule_tasks(core, &mut report).await?;
+    crash_point("coordinator.recover.after_tasks");
     report.unschedulable = core.unschedulable();
     report.quarantined = core.parts.store.quarantined();
     tracing::info!(

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::tasks::Tasks;
 use jiff::Timestamp;
 use punctual_executor::{Dispatch, Reservation, RunPromise};
+use punctual_faults::crash_point;
 use punctual_model::{CancelWhy, Life, Run, RunId, RunState, Task, TaskId, Trigger, validate};
 use punctual_store::Enqueued;
 use serde_json::Value;
@@ -102,7 +103,9 @@ async fn accept(core: &Core, task: Arc<Task>, run: Run) -> Result<Accepted, Erro
         0 => Reservation::none(),
         wanted => parts.executor.reserve(wanted).await,
     };
+    crash_point("coordinator.before_enqueue");
     let answers = parts.store.enqueue(&parts.session, vec![run], reservation.count()).await;
+    crash_point("coordinator.after_enqueue");
     match answers.map_err(|error| core.heed(error))?.pop() {
         Some(Enqueued::Accepted(run)) => {
             core.grown.notify_one();

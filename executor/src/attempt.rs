@@ -17,7 +17,7 @@ use crate::engine::Engine;
 use crate::seats::Seat;
 use crate::working::Working;
 use punctual_clock::Wait;
-use punctual_faults::{Defect, seeded};
+use punctual_faults::{Defect, crash_point, seeded};
 use punctual_model::{Outcome, Run, StopWhy, Task};
 use punctual_store::Fence;
 use sink::Sink;
@@ -175,7 +175,9 @@ struct HandIn {
 
 impl HandIn {
     async fn finish(mut self, ended: Ended) {
+        crash_point("executor.after_exit");
         let written = self.sink.close().await;
+        crash_point("executor.after_output_sync");
         if ended.cause == Cause::Detached {
             self.engine.detached.lock().unwrap_or_else(PoisonError::into_inner).insert(self.attempt.run.id);
         }

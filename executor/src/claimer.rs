@@ -16,6 +16,7 @@ use crate::seats::Seat;
 use crate::working::Working;
 use jiff::Timestamp;
 use punctual_clock::Wait;
+use punctual_faults::crash_point;
 use punctual_model::{RunEvent, RunId};
 use punctual_store::{Claim, Edge, EdgeAnswer, Fence, Patch};
 use std::collections::VecDeque;
@@ -163,6 +164,7 @@ impl Claimer {
         let entered = engine.registry.enter(batch.iter().map(|(claim, _)| claim.run.id));
         let at = engine.clock.now();
         let edges = batch.iter().map(|(claim, _)| claimed(claim, engine.session.epoch, at)).collect();
+        crash_point("executor.before_claimed");
         let answers = match engine.checked(engine.store.transition(&engine.session, edges).await) {
             Ok(answers) => answers,
             Err(error) => {
@@ -171,6 +173,7 @@ impl Claimer {
                 return Err(error);
             }
         };
+        crash_point("executor.after_claimed");
         let (mut stale, mut back, mut left) = (false, Vec::new(), Vec::new());
         engine.counting.change(|counters| {
             for answer in &answers {

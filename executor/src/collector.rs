@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::working::Working;
 use jiff::Timestamp;
+use punctual_faults::crash_point;
 use punctual_model::{Outcome, Run, RunEvent, Task};
 use punctual_store::{Edge, EdgeAnswer};
 use std::sync::Arc;
@@ -75,7 +76,10 @@ pub(crate) async fn run(engine: Arc<Engine>, mut ends: mpsc::UnboundedReceiver<E
 /// written one by one, and it without its outcome.
 async fn write(engine: &Engine, batch: Vec<End>) {
     let edges = batch.iter().map(|end| end.edge.clone()).collect();
-    match engine.checked(engine.store.transition(&engine.session, edges).await) {
+    crash_point("executor.before_end");
+    let answer = engine.checked(engine.store.transition(&engine.session, edges).await);
+    crash_point("executor.after_end");
+    match answer {
         Ok(answers) => settle(engine, batch, answers),
         Err(error) if engine.check().is_err() => abandon(engine, batch, &error),
         Err(error) if batch.len() == 1 => {

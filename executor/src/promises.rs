@@ -6,6 +6,7 @@ use crate::promise::RunPromise;
 use crate::registry::{Post, Subscription};
 use async_trait::async_trait;
 use futures_util::stream::{BoxStream, StreamExt as _, unfold};
+use punctual_faults::crash_point;
 use punctual_model::{CancelWhy, Run, RunId, RunState};
 use std::fmt;
 use std::sync::Arc;
@@ -89,7 +90,9 @@ impl RunPromise for Promise {
 pub(crate) async fn cancel(engine: &Engine, run: RunId, why: CancelWhy) -> Result<Option<Run>, Error> {
     use punctual_store::CancelAnswer as Answer;
     engine.check()?;
+    crash_point("executor.before_cancel");
     let answers = engine.checked(engine.store.cancel(&engine.session, vec![(run, why)]).await)?;
+    crash_point("executor.after_cancel");
     Ok(match answers.into_iter().next() {
         Some(Answer::Ended(run)) => {
             engine.registry.ended(&run);

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::executor::Dispatch;
 use crate::guard::guarded;
 use crate::seats::Seat;
+use punctual_faults::crash_point;
 use punctual_model::event::{Event, EventKind};
 use punctual_model::{LostWhy, Run, RunEvent, RunState};
 use punctual_store::{Edge, EdgeAnswer, Fence, Patch};
@@ -107,6 +108,8 @@ async fn write(
 ) -> Result<EdgeAnswer, Error> {
     let run = &attempt.run;
     let edge = Edge { run: run.id, fence: Fence::of(run), event, at: engine.clock.now(), patch };
+    crash_point("executor.resume.before_judged");
     let answers = engine.checked(engine.store.transition(&engine.session, vec![edge]).await)?;
+    crash_point("executor.resume.after_judged");
     answers.into_iter().next().ok_or(Error::Forgotten(run.id))
 }

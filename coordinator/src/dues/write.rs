@@ -5,6 +5,7 @@ use crate::births::Births;
 use crate::error::Error;
 use crate::known_tasks::Known;
 use punctual_executor::Dispatch;
+use punctual_faults::crash_point;
 use punctual_model::{CancelWhy, Run, RunState, Task};
 use punctual_store::{self as store, Materialise, Materialised};
 use std::sync::Arc;
@@ -60,7 +61,9 @@ impl DueLoop {
             parts.iter().map(|part| part.births.runs.iter().filter(|run| is_open(run)).count()).sum();
         let reservation = core.parts.executor.reserve(wanted).await;
         let dues = parts.iter().map(materialise).collect();
+        crash_point("coordinator.before_materialise");
         let answer = core.parts.store.materialise(&core.parts.session, dues, reservation.count()).await;
+        crash_point("coordinator.after_materialise");
         let answers = match answer {
             Ok(answers) => answers,
             Err(store::Error::Full { .. }) => {

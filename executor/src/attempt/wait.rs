@@ -5,6 +5,7 @@ use crate::driver::Handle;
 use crate::guard::guarded;
 use crate::working::{Order, Working};
 use punctual_clock::Wait;
+use punctual_faults::crash_point;
 use punctual_model::event::{Event, EventKind};
 use punctual_model::{Failure, FailureKind, Outcome, RunEvent, RunState, StopWhy};
 use punctual_store::{Edge, EdgeAnswer, Error, Fence, Patch};
@@ -77,7 +78,10 @@ pub(super) async fn intent(life: &Life, reason: Reason) -> Order {
         at,
         patch: Patch { events: vec![Event { at, kind: EventKind::Stopping { why } }], ..Patch::default() },
     };
-    match engine.store.transition(&engine.session, vec![edge]).await.map(|mut answers| answers.pop()) {
+    crash_point("executor.before_intent");
+    let answers = engine.store.transition(&engine.session, vec![edge]).await;
+    crash_point("executor.after_intent");
+    match answers.map(|mut answers| answers.pop()) {
         Ok(Some(EdgeAnswer::Applied(run) | EdgeAnswer::Stale(run))) => match run.state() {
             // Somebody was faster; then it stops for that.
             RunState::Stopping { why, .. } if Fence::of(&run) == Fence::of(&life.attempt.run) => {

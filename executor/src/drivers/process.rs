@@ -18,6 +18,7 @@ pub use home::ProcessHome;
 use crate::driver::{Attempt, Class, Driver, Handle, Killed, RunSink};
 use async_trait::async_trait;
 use punctual_clock::Clock;
+use punctual_faults::crash_point;
 use punctual_model::{Failure, FailureKind, Outcome, Work};
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,7 +84,9 @@ impl Driver for ProcessDriver {
 
     async fn start(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Result<Box<dyn Handle>, Failure> {
         // From the fork to the supervisor nothing is awaited, so a dropped start leaves nothing.
+        crash_point("executor.before_spawn");
         let child = command::spawn(&attempt, &self.home)?;
+        crash_point("executor.after_spawn");
         let (requests, received) = mpsc::unbounded_channel();
         let (ended, ends) = watch::channel(None);
         let supervisor = supervisor::Supervisor::new(

@@ -5,7 +5,7 @@
 
 use super::definitions::Definitions;
 use super::directory::Directory;
-use super::journals::{self, Journal};
+use super::journals::{self, Journal, Rest};
 use super::keyspaces::{self, Keyspaces};
 use super::open_error::OpenError;
 use super::options::Options;
@@ -13,6 +13,7 @@ use super::seal::{Mark, Seal};
 use super::tables::Core;
 use crate::ledger::Quarantine;
 use fjall::Database;
+use punctual_faults::crash_point;
 use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub(super) struct Opened {
 /// Opens the store in a directory, or makes one.
 pub(super) fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> {
     let directory = Directory::open(path)?;
+    crash_point("store.open.locked");
     if directory.made { open_made(directory, options) } else { make(directory, options) }
 }
 
@@ -84,7 +86,10 @@ fn open_made(directory: Directory, options: &Options) -> Result<Opened, OpenErro
     check_keyspaces(&database).map_err(|problem| refuse.damaged(problem))?;
     let journals = journals::list(&database).map_err(OpenError::io("read", &database))?;
     check_journals(&journals, sealed).map_err(|problem| refuse.damaged(problem))?;
-    if would_lose(&database, &journals, &refuse)? {
+    let known = journals::is_known(&database).map_err(OpenError::io("read", &database))?;
+    let (last, would_lose) = if known { judge(&journals, &refuse)? } else { (None, true) };
+    let acknowledged = sealed.sequence.max(last.unwrap_or(0));
+    if would_lose {
         directory.make_folder(&directory.aside())?;
         let copy = journals::copy_aside(&database, &directory.aside());
         refuse.aside = Some(copy.map_err(OpenError::io("copy the journals of", &database))?);
@@ -92,17 +97,13 @@ fn open_made(directory: Directory, options: &Options) -> Result<Opened, OpenErro
 
     let core = open_database(&directory, options, &refuse)?;
     let sequence = core.sequence().map_err(|error| refuse.damaged(error))?;
-    if sequence < sealed.sequence {
-        return Err(OpenError::BehindSeal {
-            path: directory.root().to_owned(),
-            sealed: sealed.sequence,
-            found: sequence,
-            aside: refuse.aside,
-        });
+    if sequence < acknowledged {
+        return Err(refuse.behind(acknowledged, sequence));
     }
     // From here on a crash is a crash of this process.
     let mark = Mark { sequence, journals: journal_range(&directory)?, clean: false };
     seal.write(mark).map_err(OpenError::io("write", &directory.seal()))?;
+    crash_point("store.open.sealed");
     if let Some(aside) = refuse.aside
         && let Err(error) = fs::remove_dir_all(&aside)
     {
@@ -149,19 +150,39 @@ pub(super) fn check_journals(journals: &[Journal], sealed: Mark) -> Result<(), S
     Ok(())
 }
 
-/// Whether the database would cut off more than zeros. From the last journal that may be the batch that a
-/// crash interrupted; an older one was synced whole.
-fn would_lose(database: &Path, journals: &[Journal], refuse: &Refuse<'_>) -> Result<bool, OpenError> {
-    if !journals::is_known(database).map_err(OpenError::io("read", database))? {
-        return Ok(true);
-    }
-    let Some((last, older)) = journals.split_last() else { return Ok(false) };
-    for journal in older {
-        if journals::loses_something(&journal.path).map_err(OpenError::io("read", &journal.path))? {
-            return Err(refuse.damaged(format!("journal {} cannot be read to its end", journal.number)));
+/// Refuses what the database would open without a word, or refuse only after it has changed something. Answers
+/// the last commit in the journals, and whether the database would cut off more than zeros behind it: what a
+/// crash has left of a commit that it interrupted.
+fn judge(journals: &[Journal], refuse: &Refuse<'_>) -> Result<(Option<u64>, bool), OpenError> {
+    let sealed = refuse.sealed.unwrap_or(0);
+    let (mut found, mut torn) = (None, false);
+    for (n, journal) in journals.iter().enumerate() {
+        let contents = journals::read(&journal.path).map_err(OpenError::io("read", &journal.path))?;
+        found = contents.last.map(|last| last.sequence).or(found);
+        let is_last = n + 1 == journals.len();
+        let after = found.map_or_else(String::new, |found| format!(" after commit {found}"));
+        let number = journal.number;
+        match contents.rest {
+            Rest::Nothing => {}
+            Rest::Checksum => {
+                return Err(refuse.damaged(format!("journal {number} has a wrong checksum{after}")));
+            }
+            // Whole when it was left for the next one.
+            Rest::Torn | Rest::Hole if !is_last => {
+                return Err(refuse.damaged(format!("journal {number} cannot be read to its end{after}")));
+            }
+            Rest::Hole if found.is_some_and(|found| found >= sealed) => {
+                let what = "commits follow that were made only when it was synced";
+                return Err(refuse.damaged(format!("journal {number} cannot be read{after}, and {what}")));
+            }
+            Rest::Torn | Rest::Hole => torn = true,
         }
     }
-    journals::loses_something(&last.path).map_err(OpenError::io("read", &last.path))
+    // The tables alone cannot tell: a keyspace may be ahead of the journal that is damaged.
+    match found {
+        Some(found) if found < sealed => Err(refuse.behind(sealed, found)),
+        found => Ok((found, torn)),
+    }
 }
 
 fn open_database(directory: &Directory, options: &Options, refuse: &Refuse<'_>) -> Result<Core, OpenError> {
@@ -206,5 +227,10 @@ impl Refuse<'_> {
             sealed: self.sealed,
             aside: self.aside.clone(),
         }
+    }
+
+    fn behind(&self, sealed: u64, found: u64) -> OpenError {
+        let (path, aside) = (self.directory.root().to_owned(), self.aside.clone());
+        OpenError::BehindSeal { path, sealed, found, aside }
     }
 }

@@ -219,8 +219,10 @@ impl Writer {
         let database = self.shared.guard.directory.database();
         let mark = journals::range(&database).and_then(|journals| {
             let mark = Mark { sequence: self.sequence, journals, clean: false };
+            crash_point("store.before_seal");
             self.shared.guard.write_seal(mark)
         });
+        crash_point("store.after_seal");
         mark.map_err(|error| Error::Failed { reason: format!("failed to write the seal: {error}") })?;
         self.sealed = (self.sequence, self.clock.monotonic());
         Ok(())
