@@ -28,5 +28,6 @@ pub use paging::{DEFAULT_PAGE, MAX_PAGE};
 pub use recovery::{Resumed, StartReport};
 pub use runs::{Accepted, BulkRetry, MAX_BULK_RETRY, RunQuery, RunRequest};
 pub use tasks::{
-    Change, Face, FileConflict, FileReport, NewTask, Resumption, TaskQuery, Tasks, WriteOutcome, Written,
+    Change, Face, FileConflict, FileReport, FileSet, NewTask, Resumption, TaskQuery, Tasks, WriteOutcome,
+    Written,
 };

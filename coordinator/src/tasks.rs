@@ -7,7 +7,7 @@ mod change;
 mod file_set;
 
 pub use change::{Change, Resumption};
-pub use file_set::{FileConflict, FileReport};
+pub use file_set::{FileConflict, FileReport, FileSet};
 
 use crate::definition::{self, ScheduleReport};
 use crate::deletion;

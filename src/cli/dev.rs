@@ -3,7 +3,7 @@
 use super::error::CliError;
 use super::log::{self, Told};
 use super::serve::{found, left};
-use super::stopping::{engine_error, stop};
+use super::stopping::{StopSignals, engine_error, stop};
 use super::table::printable;
 use super::{print_text, task_file};
 use clap::Args;
@@ -34,6 +34,7 @@ pub(crate) struct Dev {
 impl Dev {
     pub(crate) async fn run(self) -> Result<(), CliError> {
         let told = log::to_channel()?;
+        let mut signals = StopSignals::listen()?;
         let given = self.data.is_some();
         let data = self.data.unwrap_or_else(usual_place);
         let punctual = Punctual::builder().data_dir(&data).start().await.map_err(engine_error)?;
@@ -45,11 +46,11 @@ impl Dev {
         print_text(&hints(&data.display().to_string(), given))?;
         let teller = tokio::spawn(tell(told, punctual.outputs().clone()));
         tokio::select! {
-            signal = shutdown_signal() => drop(signal.map_err(engine_error)?),
+            _ = signals.next() => {}
             error = punctual.failure() => return Err(engine_error(error)),
         }
         print_text("\nstopping; what is at work may end by itself for ten seconds\n")?;
-        let stopped = stop(punctual).await?;
+        let stopped = stop(punctual, signals).await?;
         teller.abort();
         print_text(&left(&stopped.work))?;
         print_text(&format!(

@@ -3,6 +3,7 @@
 mod dev;
 mod error;
 mod expression;
+mod inherited;
 mod log;
 mod run_report;
 mod runs;
@@ -71,6 +72,7 @@ enum Output {
 }
 
 pub(crate) fn main() -> ExitCode {
+    inherited::keep_from_jobs();
     // clap prints its own errors and ends with 2, or with 0 for help.
     let cli = Cli::parse();
     let done = match cli.command {

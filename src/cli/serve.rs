@@ -3,7 +3,7 @@
 use super::error::CliError;
 use super::expression::now;
 use super::log::{self, Format};
-use super::stopping::{engine_error, stop};
+use super::stopping::{StopSignals, engine_error, stop};
 use super::task_file::TaskFile;
 use super::{print_text, task_file};
 use clap::Args;
@@ -44,6 +44,7 @@ impl Serve {
         // Wrong files are told before anything is opened or made.
         let files = self.tasks.as_deref().map(task_file::read_all).transpose().map_err(CliError::usage)?;
         self.check(files.as_deref().unwrap_or_default())?;
+        let mut signals = StopSignals::listen()?;
         let mut reload = signal(SignalKind::hangup()).map_err(CliError::failed)?;
         let mut punctual = Punctual::builder()
             .data_dir(&self.data)
@@ -57,16 +58,13 @@ impl Serve {
         if let Some(files) = files
             && let Err(error) = apply(&punctual, files).await
         {
-            stop(punctual).await?;
+            stop(punctual, signals).await?;
             return Err(error);
         }
         punctual.begin();
-        let stopped_by = shutdown_signal();
-        tokio::pin!(stopped_by);
         loop {
             tokio::select! {
-                signal = &mut stopped_by => {
-                    let signal = signal.map_err(engine_error)?;
+                signal = signals.next() => {
                     print_text(&format!("{signal}: stopping\n"))?;
                     break;
                 }
@@ -74,7 +72,7 @@ impl Serve {
                 _ = reload.recv() => self.reload(&punctual).await?,
             }
         }
-        let stopped = stop(punctual).await?;
+        let stopped = stop(punctual, signals).await?;
         print_text(&left(&stopped.work))
     }
 

@@ -237,7 +237,7 @@ pub(crate) fn read(path: &Path) -> Result<TaskFile, String> {
 /// Reads a file, or all `.toml` files of a directory in the order of their names.
 ///
 /// # Errors
-/// As [`read`], for the first file that is wrong.
+/// As [`read`], for the first file that is wrong; or if two files name the same task.
 pub(crate) fn read_all(path: &Path) -> Result<Vec<TaskFile>, String> {
     if !path.is_dir() {
         return Ok(vec![read(path)?]);
@@ -254,7 +254,15 @@ pub(crate) fn read_all(path: &Path) -> Result<Vec<TaskFile>, String> {
         }
     }
     paths.sort();
-    paths.iter().map(|file| read(file)).collect()
+    let files: Vec<TaskFile> = paths.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
+    let mut known: BTreeMap<&str, &Path> = BTreeMap::new();
+    for (file, task) in files.iter().flat_map(|file| file.tasks.iter().map(move |task| (file, task))) {
+        if let Some(other) = known.insert(&task.name, &file.path) {
+            let (name, path) = (&task.name, file.path.display());
+            return Err(format!("{path}: task {name:?} is in {} too", other.display()));
+        }
+    }
+    Ok(files)
 }
 
 #[cfg(test)]

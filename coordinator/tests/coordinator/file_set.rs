@@ -1,7 +1,7 @@
 //! Tasks that belong to a file.
 
 use crate::house::{House, every, spec};
-use punctual_coordinator::{Change, Error, FileReport, RunRequest, TaskQuery};
+use punctual_coordinator::{Change, Error, FileReport, FileSet, RunRequest, TaskQuery};
 use punctual_model::{ErrorCode, Owner, TaskSpec};
 
 const PATH: &str = "/etc/punctual/tasks.toml";
@@ -80,4 +80,34 @@ async fn one_mistake_in_a_file_changes_nothing() {
     let left = house.tasks().list(TaskQuery::default()).await.unwrap().items;
     let left: Vec<_> = left.iter().map(|stored| stored.task.spec.name.as_str()).collect();
     assert_eq!(left, ["keep", "taken"]);
+}
+
+fn file(path: &str, specs: Vec<TaskSpec>) -> FileSet {
+    FileSet { path: path.to_owned(), specs }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_mistake_in_one_of_several_files_changes_nothing_in_any() {
+    let house = House::new().await;
+    let bad = vec![spec("bad", vec![crate::house::cron("nonsense")]), spec("twice", vec![])];
+    let files =
+        vec![file("/a.toml", vec![spec("good", vec![]), spec("twice", vec![])]), file("/b.toml", bad)];
+    let error = house.tasks().apply_file_sets(files).await.unwrap_err().to_string();
+    for part in ["/a.toml was not", "the file /b.toml names it too", "/b.toml was not", "task \"bad\""] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+    assert!(house.tasks().list(TaskQuery::default()).await.unwrap().items.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_moves_from_file_to_file_in_either_direction() {
+    let house = House::new().await;
+    for (a, b) in [("one", "two"), ("two", "one"), ("one", "two")] {
+        let files = vec![file("/a.toml", vec![spec(a, vec![])]), file("/b.toml", vec![spec(b, vec![])])];
+        house.tasks().apply_file_sets(files).await.unwrap();
+        for (name, path) in [(a, "/a.toml"), (b, "/b.toml")] {
+            let owner = house.tasks().get_by_name(name).await.unwrap().task.owner.clone();
+            assert_eq!(owner, Owner::File(path.to_owned()));
+        }
+    }
 }

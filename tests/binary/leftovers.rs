@@ -1,0 +1,107 @@
+//! Nothing of an attempt outlives its record: children that hold its output, children that do not listen.
+
+use crate::place::Place;
+use crate::process::{is_alive, wait_for_end};
+
+#[test]
+fn a_grandchild_that_holds_the_output_open_does_not_hold_the_run_open_and_is_ended() {
+    let mut place = Place::new();
+    let mut daemon = place.serve(
+        r#"
+[[task]]
+name = "leaves"
+every = "1s"
+overlap = "skip"
+shell = '''
+. "$HOME/tell"
+sh -c '. "$HOME/tell"; tell left; exec sleep 600' &
+read -r line <"$HOME/seen"
+echo done
+'''
+"#,
+    );
+    let left = place.witness.next("left", "leaves");
+    // Not a pipe, but a file that comes to be: the shell fails to read it and goes on, whichever comes first.
+    daemon.err.until("attempt ended");
+    wait_for_end(left.pid);
+    daemon.stop();
+    let run = place.run(&left.run);
+    assert_eq!(run["state"], "succeeded", "{run}");
+    assert!(run["output"].as_str().unwrap().contains("done"));
+    assert!(run.to_string().contains("left behind and killed"), "{run}");
+    assert!(place.jobs().is_empty());
+}
+
+#[test]
+fn one_that_left_its_group_and_holds_the_output_does_not_hold_the_run_open() {
+    let mut place = Place::new();
+    let mut daemon = place.serve(
+        "[[task]]\nname = \"hides\"\nevery = \"1s\"\noverlap = \"skip\"\n\
+         shell = '. \"$HOME/tell\"; setsid sh -c \". \\\"\\$HOME/tell\\\"; tell hidden; exec sleep 600\" & tell began'\n",
+    );
+    let began = place.witness.next("began", "hides");
+    let ended = loop {
+        let line = daemon.err.until("attempt ended");
+        if line.contains(&began.run) {
+            break line;
+        }
+    };
+    assert!(ended.contains("succeeded"), "{ended}");
+    daemon.kill();
+    // What hid itself is found by its mark at the next start at the latest.
+    let daemon = place.serve_again();
+    let hidden = place.witness.of("hidden", "hides");
+    let first: Vec<_> = hidden.iter().filter(|fact| fact.run == began.run).collect();
+    for fact in &first {
+        assert!(!is_alive(fact.pid), "{fact:?}");
+    }
+    daemon.stop();
+    assert_eq!(place.run(&began.run)["state"], "succeeded");
+}
+
+#[test]
+fn what_ignores_the_polite_signal_is_killed_with_its_whole_tree_after_the_grace() {
+    let mut place = Place::new();
+    let mut daemon = place.serve(
+        r#"
+[[task]]
+name = "deaf"
+every = "1s"
+overlap = "skip"
+timeout = "1s"
+kill = { grace = "1s" }
+shell = '''
+. "$HOME/tell"
+trap 'tell asked' TERM
+trap '' INT HUP
+sh -c 'trap "" TERM INT HUP; . "$HOME/tell"; tell child; while :; do sleep 600; done' &
+setsid sh -c 'trap "" TERM INT HUP; . "$HOME/tell"; tell hidden; while :; do sleep 600; done' &
+tell began
+while :; do sleep 600; done
+'''
+"#,
+    );
+    let began = place.witness.next("began", "deaf");
+    let ended = loop {
+        let line = daemon.err.until("attempt ended");
+        if line.contains(&began.run) {
+            break line;
+        }
+    };
+    assert!(ended.contains("timed_out"), "{ended}");
+    let facts: Vec<_> = place.witness.all().iter().filter(|fact| fact.run == began.run).cloned().collect();
+    for word in ["child", "hidden", "began"] {
+        let fact =
+            facts.iter().find(|fact| fact.word == word).unwrap_or_else(|| panic!("{word} in {facts:#?}"));
+        assert!(!is_alive(fact.pid), "{fact:?} lives");
+    }
+    daemon.stop();
+    assert!(place.jobs().is_empty());
+
+    let run = place.run(&began.run);
+    assert_eq!(run["state"], "timed_out", "{run}");
+    assert!(run["why"].as_str().unwrap().contains("longer than its timeout of 1s"), "{run}");
+    let at = |name: &str| run[name].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let took = at("finished_at").duration_since(at("started_at")).as_secs_f64();
+    assert!(took >= 2.0, "the timeout and the grace were not given: {took}");
+}

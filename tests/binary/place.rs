@@ -1,0 +1,157 @@
+//! A test's own directory: the home of its daemon and jobs, with data, task files and the witness below it.
+
+use crate::daemon::Daemon;
+use crate::process;
+use crate::witness::{TELL, Witness};
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+pub(crate) struct Place {
+    home: TempDir,
+    pub(crate) witness: Witness,
+}
+
+/// What a command printed.
+#[derive(Debug)]
+pub(crate) struct Printed {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl From<Output> for Printed {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+impl Printed {
+    /// The JSON it printed, if all went well.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    #[track_caller]
+    pub(crate) fn ok(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.out
+    }
+
+    /// Asserts the exit code and parts of what was said to people.
+    #[track_caller]
+    pub(crate) fn refuses(&self, code: i32, parts: &[&str]) {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        for part in parts {
+            assert!(self.err.contains(part), "{part:?} is not in {}", self.err);
+        }
+    }
+}
+
+/// The binary, without the surroundings of whoever runs the tests.
+pub(crate) fn punctual() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_punctual"));
+    command.env_remove("PUNCTUAL_DATA").env_remove("PUNCTUAL_LOG").env_remove("TZ").stdin(Stdio::null());
+    command
+}
+
+/// Runs the binary to its end.
+pub(crate) fn run<I: AsRef<OsStr>>(args: impl IntoIterator<Item = I>) -> Printed {
+    punctual().args(args).output().expect("run the binary").into()
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let home = tempfile::tempdir().expect("a directory");
+        std::fs::write(home.path().join("tell"), TELL).expect("write");
+        let witness = Witness::at(&home.path().join("witness"));
+        Self { home, witness }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// Writes a file of tasks as a whole.
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("write");
+        path
+    }
+
+    /// Starts `serve` on tasks.toml with these tasks, and waits until it works.
+    pub(crate) fn serve(&self, tasks: &str) -> Daemon {
+        self.write("tasks.toml", tasks);
+        self.serve_again()
+    }
+
+    /// The same once more, with the tasks as they are.
+    pub(crate) fn serve_again(&self) -> Daemon {
+        let mut daemon = self.start(&[]);
+        daemon.out.until("tasks of ");
+        daemon
+    }
+
+    /// Starts `serve` on tasks.toml with more arguments, and waits for nothing.
+    pub(crate) fn start(&self, more: &[&str]) -> Daemon {
+        let mut command = self.command();
+        command.arg("serve").arg("--data").arg(self.data()).arg("--tasks").arg(self.path("tasks.toml"));
+        Daemon::start(command.args(more))
+    }
+
+    /// The binary, at home here.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = punctual();
+        command.env("HOME", self.home.path());
+        command
+    }
+
+    /// Runs a command on the data directory.
+    pub(crate) fn ask(&self, args: &[&str]) -> Printed {
+        self.command().args(args).arg("--data").arg(self.data()).output().expect("run the binary").into()
+    }
+
+    /// All runs, oldest first; nobody may be at work on the data directory.
+    #[track_caller]
+    pub(crate) fn runs(&self) -> Vec<Value> {
+        let mut listed = self.ask(&["run", "list", "-n", "10000", "--output", "json"]).json();
+        let Value::Array(mut runs) = listed["runs"].take() else { panic!("no list") };
+        runs.reverse();
+        runs
+    }
+
+    /// All runs of one task, oldest first.
+    #[track_caller]
+    pub(crate) fn runs_of(&self, task: &str) -> Vec<Value> {
+        self.runs().into_iter().filter(|run| run["task_name"] == task).collect()
+    }
+
+    #[track_caller]
+    pub(crate) fn run(&self, id: &str) -> Value {
+        self.ask(&["run", "show", id, "--output", "json"]).json()
+    }
+
+    pub(crate) fn jobs(&self) -> Vec<i32> {
+        process::jobs_of(self.home.path())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        for job in self.jobs() {
+            process::kill(job, rustix::process::Signal::KILL);
+        }
+    }
+}
