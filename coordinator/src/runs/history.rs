@@ -40,7 +40,8 @@ impl Tasks {
     /// Runs by filter. History of a deleted task is found as long as retention keeps it.
     ///
     /// # Errors
-    /// [`Error::LimitOutOfBounds`], [`Error::TaskNotFound`] for a task of another type; or the store's.
+    /// [`Error::LimitOutOfBounds`]; [`Error::TaskNotFound`] for a task of another type, and for one of which
+    /// neither the definition nor any run is there; or the store's.
     pub async fn runs(&self, query: RunQuery) -> Result<Page<Run, RunId>, Error> {
         let limit = paging::limit("run", query.limit)?;
         let RunQuery { task, states, from, until, oldest_first, mut after, .. } = query;
@@ -71,9 +72,31 @@ impl Tasks {
             }
             match page.next {
                 Some(next) if items.len() < limit => after = Some(next),
-                next => return Ok(Page { items, next }),
+                next => {
+                    // Nothing found is an answer only about something that is there.
+                    if let (true, Some(task)) = (items.is_empty(), task) {
+                        self.is_known(task).await?;
+                    }
+                    return Ok(Page { items, next });
+                }
             }
         }
+    }
+
+    /// That there is a task of this type with this id, or has been one of which a run is left.
+    async fn is_known(&self, task: TaskId) -> Result<(), Error> {
+        let store = &self.core.parts.store;
+        let known = match store.task(task).await? {
+            Some(stored) => same(&stored.task.kind, &self.kind),
+            None => {
+                let any = RunFilter { task: Some(task), limit: 1, ..RunFilter::default() };
+                match store.runs(&any).await?.items.first() {
+                    Some(run) => self.owns(run).await?,
+                    None => false,
+                }
+            }
+        };
+        if known { Ok(()) } else { Err(Error::TaskNotFound) }
     }
 
     /// Whether the run's task, perhaps deleted since, is of this type.

@@ -4,7 +4,8 @@ use crate::house::{Call, House, at, every, seconds, secs, spec};
 use jiff::SignedDuration;
 use punctual_coordinator::{Change, Error, RunQuery, RunRequest};
 use punctual_model::{
-    CancelWhy, LostWhy, Overlap, Run, RunEvent, RunState, RunStateName, TaskId, TaskSpec, TaskStatus, Trigger,
+    CancelWhy, LostWhy, Overlap, Run, RunEvent, RunState, RunStateName, TaskId, TaskSpec, TaskStatus,
+    TaskType, Trigger,
 };
 use punctual_store::Patch;
 use serde_json::{Value, json};
@@ -262,6 +263,18 @@ async fn ts14_ts16_runs_are_read_by_id_and_by_page() {
     let error = house.tasks().runs(RunQuery { limit: 501, ..RunQuery::default() }).await.unwrap_err();
     assert_eq!(error.to_string(), "run limit is out of bounds, must be between 1 and 500");
     assert_eq!(house.tasks().run(punctual_model::RunId::new(1).unwrap()).await, Err(Error::RunNotFound));
+    let of = |task| RunQuery { task: Some(task), ..RunQuery::default() };
+    assert_eq!(house.tasks().runs(of(TaskId::new(1).unwrap())).await, Err(Error::TaskNotFound));
+    // A task without runs is there, and so is a deleted one that has left some.
+    let idle = house.create(spec("idle", vec![])).await;
+    assert!(house.tasks().runs(of(idle)).await.unwrap().items.is_empty());
+    let foreign = house.coordinator.face(TaskType::new("checks")).tasks().clone();
+    assert_eq!(foreign.runs(of(idle)).await, Err(Error::TaskNotFound));
+    house.tasks().delete(idle, None).await.unwrap();
+    assert_eq!(house.tasks().runs(of(idle)).await, Err(Error::TaskNotFound));
+    house.tasks().delete(id, None).await.unwrap();
+    let failed = RunQuery { states: vec![RunStateName::Failed], ..of(id) };
+    assert!(house.tasks().runs(failed).await.unwrap().items.is_empty());
 }
 
 /// A caller that goes away between writing and handing over leaves no run that nobody starts.
