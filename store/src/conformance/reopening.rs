@@ -216,6 +216,7 @@ pub async fn a_delete_cut_short_is_found_and_finished(subject: &mut dyn Subject)
     assert_eq!(scene.list(history).await.len(), 4);
 }
 
+/// TS29: a listing does not fail because of a broken record in it.
 pub async fn a_run_that_cannot_be_read_is_set_aside_and_in_nobodys_way(subject: &mut dyn Subject) {
     let mut scene = Scene::new(subject).await;
     let task = scene.task("a").await;

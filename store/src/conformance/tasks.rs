@@ -138,6 +138,7 @@ pub async fn ts11_an_update_is_a_new_revision_conditional_on_the_one_that_was_re
     assert_eq!(scene.store().task_revision(first.id, 1).await.unwrap().as_deref(), Some(&first));
 }
 
+/// TS11, too: a checkpoint that is set is stored.
 pub async fn ts13_activation_raises_the_checkpoint_to_its_moment_and_nothing_lowers_it(
     subject: &mut dyn Subject,
 ) {
