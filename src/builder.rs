@@ -30,6 +30,7 @@ pub struct Builder {
     chance: Option<Arc<Chance>>,
     handlers: Handlers,
     drivers: Vec<Arc<dyn Driver>>,
+    executor: Option<Arc<dyn Executor>>,
     limits: Limits,
     default_zone: Option<String>,
     node: String,
@@ -45,6 +46,7 @@ impl Default for Builder {
             chance: None,
             handlers: Handlers::new(),
             drivers: Vec::new(),
+            executor: None,
             limits: Limits::default(),
             default_zone: None,
             node: "local".to_owned(),
@@ -96,6 +98,16 @@ impl Builder {
     #[must_use]
     pub fn driver(mut self, driver: Arc<dyn Driver>) -> Self {
         self.drivers.push(driver);
+        self
+    }
+
+    /// Replaces the whole room that does the work, for a test that looks at what is fed to it: a mocked executor
+    /// (feature `mock`) in place of the engine's own. Handlers, drivers and limits then go unused, and nothing is
+    /// claimed from the queue: runs stay as they were accepted. Where runs are to end, restart or overlap, script
+    /// the driver instead (`TestEngine::script`).
+    #[must_use]
+    pub fn executor(mut self, executor: Arc<dyn Executor>) -> Self {
+        self.executor = Some(executor);
         self
     }
 
@@ -165,32 +177,38 @@ impl Builder {
         let session = store.open_session(&self.node).await?;
         let ids = Arc::new(IdGenerator::new(Arc::clone(&clock)));
         ids.raise_floor(session.id_floor);
-        let home = Arc::new(home);
-        let mut pool = Pool::builder(Arc::clone(&store), session.clone(), Arc::clone(&clock))
-            .driver(HandlerDriver::new(self.handlers, Arc::clone(&clock)))
-            .driver(ProcessDriver::process(Arc::clone(&home), Arc::clone(&clock)))
-            .driver(ProcessDriver::shell(home, Arc::clone(&clock)))
-            .outputs(outputs.clone())
-            .limits(self.limits);
-        for driver in self.drivers {
-            pool = pool.shared_driver(driver);
-        }
-        if let Some(chance) = self.chance {
-            pool = pool.chance(chance);
-        }
-        let pool = Arc::new(pool.build());
+        let (pool, executor) = match self.executor {
+            Some(executor) => (None, executor),
+            None => {
+                let home = Arc::new(home);
+                let mut pool = Pool::builder(Arc::clone(&store), session.clone(), Arc::clone(&clock))
+                    .driver(HandlerDriver::new(self.handlers, Arc::clone(&clock)))
+                    .driver(ProcessDriver::process(Arc::clone(&home), Arc::clone(&clock)))
+                    .driver(ProcessDriver::shell(home, Arc::clone(&clock)))
+                    .outputs(outputs.clone())
+                    .limits(self.limits);
+                for driver in self.drivers {
+                    pool = pool.shared_driver(driver);
+                }
+                if let Some(chance) = self.chance {
+                    pool = pool.chance(chance);
+                }
+                let pool = Arc::new(pool.build());
+                (Some(Arc::clone(&pool)), pool as Arc<dyn Executor>)
+            }
+        };
         let scheduler = Scheduler::new(Arc::clone(&clock), zone.clone());
         let coordinator = Coordinator::new(Parts {
             store: Arc::clone(&store),
             session: session.clone(),
             scheduler: scheduler.clone(),
-            executor: Arc::clone(&pool) as Arc<dyn Executor>,
+            executor,
             clock: Arc::clone(&clock),
             ids,
             default_zone: zone,
-            output: Arc::new(outputs),
+            output: Arc::new(outputs.clone()),
         });
-        let rooms = Rooms { store, session, clock, scheduler, pool, coordinator };
+        let rooms = Rooms { store, session, clock, scheduler, pool, outputs, coordinator };
         Punctual::open(rooms, self.stop_grace).await
     }
 }

@@ -21,7 +21,9 @@ pub(crate) struct Rooms {
     pub(crate) session: Session,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) scheduler: Scheduler,
-    pub(crate) pool: Arc<Pool>,
+    /// None where the program has put an executor of its own in its place.
+    pub(crate) pool: Option<Arc<Pool>>,
+    pub(crate) outputs: Outputs,
     pub(crate) coordinator: Coordinator,
 }
 
@@ -68,7 +70,9 @@ impl Punctual {
             return;
         }
         // Only now: what was begun has been taken up, so a claim cannot start it a second time.
-        self.rooms.pool.start();
+        if let Some(pool) = &self.rooms.pool {
+            pool.start();
+        }
         let (coordinator, stop) = (self.rooms.coordinator.clone(), self.stopping.clone());
         *self.coordinating.get_mut() = Some(tokio::spawn(async move { coordinator.run(stop).await }));
     }
@@ -91,16 +95,16 @@ impl Punctual {
         &self.report
     }
 
-    /// What runs have written.
+    /// What runs have written; nothing under an [executor of the caller's](Builder::executor).
     #[must_use]
     pub fn outputs(&self) -> &Outputs {
-        self.rooms.pool.outputs()
+        &self.rooms.outputs
     }
 
-    /// What the executor has done.
+    /// What the executor has done; nothing was counted under an [executor of the caller's](Builder::executor).
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.rooms.pool.counters()
+        self.rooms.pool.as_ref().map(|pool| pool.counters()).unwrap_or_default()
     }
 
     /// What the scheduler has done.
@@ -121,9 +125,12 @@ impl Punctual {
         &self.rooms.clock
     }
 
-    /// Returns when nothing is at work; at once if nothing is.
+    /// Returns when nothing is at work; at once if nothing is. What an
+    /// [executor of the caller's](Builder::executor) does is not known here.
     pub async fn idle(&self) {
-        self.rooms.pool.idle().await;
+        if let Some(pool) = &self.rooms.pool {
+            pool.idle().await;
+        }
     }
 
     /// Runs until `signal` resolves, then stops in order.
@@ -155,9 +162,15 @@ impl Punctual {
                 None => std::future::pending().await,
             }
         };
+        let pool = async {
+            match &self.rooms.pool {
+                Some(pool) => Error::Executor(pool.failure().await),
+                None => std::future::pending().await,
+            }
+        };
         let error = tokio::select! {
             error = coordinator => error,
-            error = self.rooms.pool.failure() => Error::Executor(error),
+            error = pool => error,
         };
         // It has been waited for to its end, or cannot be waited for in peace.
         *coordinating = None;
@@ -184,10 +197,13 @@ impl Punctual {
             Some(handle) => handle.await.map_err(|died| Error::Died(died.to_string()))?,
             None => Ok(()),
         };
-        let work = tokio::select! {
-            work = self.rooms.pool.stop(self.stop_grace) => work,
-            // Stopping twice is stopping once, with the second grace.
-            _ = hurry => self.rooms.pool.stop(Duration::ZERO).await,
+        let work = match &self.rooms.pool {
+            Some(pool) => tokio::select! {
+                work = pool.stop(self.stop_grace) => work,
+                // Stopping twice is stopping once, with the second grace.
+                _ = hurry => pool.stop(Duration::ZERO).await,
+            },
+            None => StopReport::default(),
         };
         if let Some(error) = work.error.clone() {
             return Err(Error::Executor(error));

@@ -36,7 +36,7 @@ pub use punctual_executor::scripted::{Act, Ask, Asked, ScriptedDriver};
 #[cfg(feature = "mock")]
 pub use punctual_executor::{MockExecutor, MockRunPromise};
 
-use crate::{Error, Punctual};
+use crate::{Builder, Error, Punctual, Stopped};
 use jiff::Timestamp;
 use punctual_clock::{Chance, Clock};
 use punctual_coordinator::{RunQuery, Tasks};
@@ -59,7 +59,11 @@ pub struct TestEngine {
     store: Arc<MemoryStore>,
     clock: Arc<VirtualClock>,
     driver: ScriptedDriver,
+    configure: Configure,
 }
+
+/// What a test adds to the setting up, at each start.
+type Configure = Box<dyn Fn(Builder) -> Builder + Send + Sync>;
 
 impl TestEngine {
     /// An engine whose clock stands at this instant (RFC 3339, any offset).
@@ -67,26 +71,39 @@ impl TestEngine {
     /// # Panics
     /// If the text is no instant, or the engine does not start.
     pub async fn at(instant: &str) -> Self {
+        Self::with(instant, |builder| builder).await
+    }
+
+    /// The same, set up further by a function: limits, a default zone, an [`executor`](Builder::executor) in place
+    /// of the one with the scripted driver.
+    ///
+    /// # Panics
+    /// As [`Self::at`].
+    pub async fn with(instant: &str, configure: impl Fn(Builder) -> Builder + Send + Sync + 'static) -> Self {
         let start: Timestamp = instant.parse().unwrap_or_else(|error| panic!("{instant:?}: {error}"));
         let clock = Arc::new(VirtualClock::new(start));
         let store = Arc::new(MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>));
         let driver = ScriptedDriver::named("handler", Arc::clone(&clock) as Arc<dyn Clock>);
-        Self::over(store, clock, driver).await
+        Self::over(store, clock, driver, Box::new(configure)).await
     }
 
-    async fn over(store: Arc<MemoryStore>, clock: Arc<VirtualClock>, driver: ScriptedDriver) -> Self {
-        let started = Punctual::builder()
+    async fn over(
+        store: Arc<MemoryStore>,
+        clock: Arc<VirtualClock>,
+        driver: ScriptedDriver,
+        configure: Configure,
+    ) -> Self {
+        let builder = Punctual::builder()
             .store(Arc::clone(&store) as Arc<dyn Store>)
             .clock(Arc::clone(&clock) as Arc<dyn Clock>)
             .chance(Arc::new(Chance::from_seed(SEED)))
             .driver(Arc::new(driver.clone()))
             .driver(Arc::new(driver.also_named("process")))
-            .driver(Arc::new(driver.also_named("shell")))
-            .start()
-            .await;
+            .driver(Arc::new(driver.also_named("shell")));
+        let started = configure(builder).start().await;
         let punctual = started.unwrap_or_else(|error| panic!("the engine does not start: {error}"));
         clock.settle().await;
-        Self { punctual, store, clock, driver }
+        Self { punctual, store, clock, driver, configure }
     }
 
     /// Writes down what attempts do, in place of what was written before; success at once if nothing was.
@@ -154,11 +171,20 @@ impl TestEngine {
     /// The process dies here, with everything that was not durable, and a new one starts over the same store at
     /// the same time.
     pub async fn crash_and_reopen(self) -> Self {
-        let Self { punctual, store, clock, driver } = self;
+        let Self { punctual, store, clock, driver, configure } = self;
         let survived = Arc::new(store.crash());
         drop(punctual);
         clock.settle().await;
-        Self::over(survived, clock, driver).await
+        Self::over(survived, clock, driver, configure).await
+    }
+
+    /// Stops in order. Work that is under way is waited for, so time has to go on meanwhile: keep a clone of the
+    /// [`clock`](Self::clock).
+    ///
+    /// # Panics
+    /// If the end of some work could not be recorded.
+    pub async fn stop(self) -> Stopped {
+        self.punctual.stop().await.unwrap_or_else(|error| panic!("the engine does not stop: {error}"))
     }
 }
 
