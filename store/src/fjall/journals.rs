@@ -1,13 +1,15 @@
 //! A look at the database's journals before the database itself opens them.
 //!
 //! It cuts a journal off after the last batch that it can read, without a word, and never looks for one that
-//! is missing. So: are all of them there, and would anything but the zeros of preallocated space be cut off?
-//! Reads the layout of fjall's journal format 3, and trusts a batch whose parts have the right sizes; its
-//! checksums are the database's own business.
+//! is missing. So: are all of them there, what is the last commit in them, and what follows it? Reads the layout
+//! of fjall's journal format 3, and never changes a file.
 
+use super::key;
+use super::tables::SEQUENCE;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use xxhash_rust::xxh3::Xxh3;
 
 /// The format that this file knows, as the database's `version` file tells it.
 const KNOWN: &[u8] = b"FJL\x03";
@@ -46,76 +48,164 @@ pub(super) fn range(database: &Path) -> io::Result<(u64, u64)> {
     Ok((journals.first().map_or(0, |first| first.number), journals.last().map_or(0, |last| last.number)))
 }
 
-/// Whether the database has the format that [`loses_something`] can judge.
+/// Whether the database has the format that [`read`] can judge.
 pub(super) fn is_known(database: &Path) -> io::Result<bool> {
     Ok(fs::read(database.join("version"))?.starts_with(KNOWN))
 }
 
-/// Whether opening this journal would cut off anything but zeros.
-pub(super) fn loses_something(path: &Path) -> io::Result<bool> {
+/// A batch of the database that is whole and has the right checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Commit {
+    /// Our number of it.
+    pub(super) sequence: u64,
+    /// The database's number of it, which its tables know too.
+    pub(super) order: u64,
+}
+
+/// What comes after the last commit of a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Nothing, or the zeros of preallocated space.
+    Nothing,
+    /// No whole batch: what a crash leaves of a commit that it interrupted.
+    Torn,
+    /// No whole batch, and then whole ones. Each commit is synced before the next one is written, so this is no
+    /// trace of a crash.
+    Hole,
+    /// A whole batch with a wrong checksum.
+    Checksum,
+}
+
+/// What a journal holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Contents {
+    /// The last commit up to which everything is as it was written.
+    pub(super) last: Option<Commit>,
+    /// Where that commit ends.
+    pub(super) end: u64,
+    pub(super) rest: Rest,
+}
+
+/// Reads a journal up to where it cannot be read any more.
+pub(super) fn read(path: &Path) -> io::Result<Contents> {
     let file = File::open(path)?;
     let len = file.metadata()?.len();
-    let mut journal = Reader { file: BufReader::with_capacity(BUFFER, file), at: 0, len };
-    let mut whole = 0;
-    while let Some(end) = journal.batch()? {
-        whole = end;
+    let file = BufReader::with_capacity(BUFFER, file);
+    let mut journal = Reader { file, left: len, body: Vec::new() };
+    let mut contents = Contents { last: None, end: 0, rest: Rest::Nothing };
+    while let Some(batch) = journal.batch()? {
+        if !batch.is_right {
+            contents.rest = Rest::Checksum;
+            return Ok(contents);
+        }
+        let sequence = batch.sequence.or(contents.last.map(|last| last.sequence));
+        contents.last = sequence.map(|sequence| Commit { sequence, order: batch.order });
+        contents.end = len - journal.left;
     }
     let mut file = journal.file.into_inner();
-    file.seek(SeekFrom::Start(whole))?;
-    let mut rest = vec![0; BUFFER];
+    file.seek(SeekFrom::Start(contents.end))?;
+    contents.rest = rest(&mut file)?;
+    Ok(contents)
+}
+
+/// What this is, if it does not begin with a whole batch.
+fn rest(file: &mut File) -> io::Result<Rest> {
+    let mut rest = Vec::new();
+    let mut chunk = vec![0; BUFFER];
+    // Zeros at the end are not kept: there may be 64 MiB of them.
+    let mut zeros = 0;
     loop {
-        match file.read(&mut rest)? {
-            0 => return Ok(false),
-            read if rest[..read].iter().any(|byte| *byte != 0) => return Ok(true),
-            _ => {}
+        let read = match file.read(&mut chunk)? {
+            0 => break,
+            read => &chunk[..read],
+        };
+        match read.iter().rposition(|byte| *byte != 0) {
+            None => zeros += read.len(),
+            Some(last) => {
+                rest.resize(rest.len() + zeros, 0);
+                rest.extend_from_slice(&read[..=last]);
+                zeros = read.len() - last - 1;
+            }
         }
     }
+    if rest.is_empty() {
+        return Ok(Rest::Nothing);
+    }
+    let mut at = 0;
+    while let Some(found) = rest[at..].windows(TRAILER.len()).position(|bytes| bytes == TRAILER) {
+        at += found + TRAILER.len();
+        let left = (rest.len() - at) as u64;
+        let mut follows = Reader { file: &rest[at..], left, body: Vec::new() };
+        if follows.batch()?.is_some_and(|batch| batch.is_right) {
+            return Ok(Rest::Hole);
+        }
+    }
+    Ok(Rest::Torn)
 }
 
-struct Reader {
-    file: BufReader<File>,
-    at: u64,
-    len: u64,
+struct Reader<R> {
+    file: R,
+    left: u64,
+    /// Key and value of the last entry.
+    body: Vec<u8>,
 }
 
-impl Reader {
-    /// Where the next batch ends; none if there is no whole one.
-    fn batch(&mut self) -> io::Result<Option<u64>> {
+/// A batch whose parts have the right sizes.
+struct Batch {
+    order: u64,
+    sequence: Option<u64>,
+    is_right: bool,
+}
+
+impl<R: Read> Reader<R> {
+    /// The next batch; none if there is no whole one.
+    fn batch(&mut self) -> io::Result<Option<Batch>> {
         const START: u8 = 1;
         const ITEM: u8 = 2;
         const END: u8 = 3;
-        let Some([START, header @ ..]) = self.take::<13>()? else { return Ok(None) };
-        let [a, b, c, d, ..] = header;
-        for _ in 0..u32::from_le_bytes([a, b, c, d]) {
+        let Some([START, a, b, c, d, order @ ..]) = self.take::<13>()? else { return Ok(None) };
+        let mut hash = Xxh3::new();
+        let mut sequence = None;
+        for n in 0..u32::from_le_bytes([a, b, c, d]) {
             // Tag, kind of value, compression, keyspace, then the sizes.
-            let Some([ITEM, item @ ..]) = self.take::<21>()? else { return Ok(None) };
-            let key = u16::from_le_bytes([item[10], item[11]]);
-            let value = u32::from_le_bytes([item[16], item[17], item[18], item[19]]);
-            if !self.skip(u64::from(key) + u64::from(value))? {
+            let Some(item @ [ITEM, ..]) = self.take::<21>()? else { return Ok(None) };
+            let key = u16::from_le_bytes([item[11], item[12]]);
+            let value = u32::from_le_bytes([item[17], item[18], item[19], item[20]]);
+            if !self.take_body(u64::from(key) + u64::from(value))? {
                 return Ok(None);
+            }
+            hash.update(&item);
+            hash.update(&self.body);
+            // Each batch of ours begins with its number.
+            if n == 0 && usize::from(key) == SEQUENCE.len() {
+                sequence = self.body.strip_prefix(SEQUENCE).and_then(key::number);
             }
         }
         let Some([END, end @ ..]) = self.take::<13>()? else { return Ok(None) };
-        Ok(end.ends_with(TRAILER).then_some(self.at))
+        let [a, b, c, d, e, f, g, h, trailer @ ..] = end;
+        let is_right = u64::from_le_bytes([a, b, c, d, e, f, g, h]) == hash.digest();
+        let batch = Batch { order: u64::from_le_bytes(order), sequence, is_right };
+        Ok((trailer == *TRAILER).then_some(batch))
     }
 
     fn take<const N: usize>(&mut self) -> io::Result<Option<[u8; N]>> {
-        if self.len - self.at < N as u64 {
+        if self.left < N as u64 {
             return Ok(None);
         }
         let mut bytes = [0; N];
         self.file.read_exact(&mut bytes)?;
-        self.at += N as u64;
+        self.left -= N as u64;
         Ok(Some(bytes))
     }
 
-    fn skip(&mut self, bytes: u64) -> io::Result<bool> {
-        if self.len - self.at < bytes {
+    fn take_body(&mut self, len: u64) -> io::Result<bool> {
+        if self.left < len {
             return Ok(false);
         }
-        // At most 4 GiB and 64 KiB, so it fits.
-        self.file.seek_relative(bytes as i64)?;
-        self.at += bytes;
+        // No more than what is left of the file.
+        self.body.resize(len as usize, 0);
+        self.file.read_exact(&mut self.body)?;
+        self.left -= len;
         Ok(true)
     }
 }
@@ -135,7 +225,8 @@ pub(super) fn copy_aside(database: &Path, aside: &Path) -> io::Result<PathBuf> {
     Ok(folder)
 }
 
-fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
+/// Copies a file durably, without its zeros.
+pub(super) fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
     use std::os::unix::fs::{FileExt, OpenOptionsExt};
     let source = File::open(from)?;
     let target = File::options().write(true).create_new(true).mode(0o600).open(to)?;

@@ -171,7 +171,7 @@ fn judge(journals: &[Journal], refuse: &Refuse<'_>) -> Result<(Option<u64>, bool
             Rest::Torn | Rest::Hole if !is_last => {
                 return Err(refuse.damaged(format!("journal {number} cannot be read to its end{after}")));
             }
-            Rest::Hole if found.is_some_and(|found| found >= sealed) => {
+            Rest::Hole if found.is_none_or(|found| found >= sealed) => {
                 let what = "commits follow that were made only when it was synced";
                 return Err(refuse.damaged(format!("journal {number} cannot be read{after}, and {what}")));
             }

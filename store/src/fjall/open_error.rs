@@ -45,9 +45,8 @@ pub enum OpenError {
     },
     /// Commits that were acknowledged are not there any more.
     #[error(
-        "{}: commits up to {sealed} were acknowledged, and only those up to {found} are there{}; restore a backup, or \
-         repair a copy",
-        .path.display(), kept(.aside.as_deref())
+        "{}: commits up to {sealed} were acknowledged, and only those up to {found} are there{}; {}",
+        .path.display(), kept(.aside.as_deref()), what_now(.path)
     )]
     BehindSeal {
         /// Where.
@@ -61,8 +60,8 @@ pub enum OpenError {
     },
     /// It cannot be read.
     #[error(
-        "{} is damaged: {error}{}{}; restore a backup, or repair a copy",
-        .path.display(), acknowledged(*.sealed), kept(.aside.as_deref())
+        "{} is damaged: {error}{}{}; {}",
+        .path.display(), acknowledged(*.sealed), kept(.aside.as_deref()), what_now(.path)
     )]
     Damaged {
         /// Where.
@@ -104,6 +103,13 @@ impl OpenError {
 
 fn process(pid: Option<u32>) -> String {
     pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+}
+
+fn what_now(path: &Path) -> String {
+    let path = path.display();
+    format!(
+        "restore a backup, or let a copy be made of what can be saved: punctual store repair --data {path} --to COPY"
+    )
 }
 
 fn acknowledged(sealed: Option<u64>) -> String {

@@ -200,39 +200,116 @@ fn copy_of(path: &Path, to: &Path) -> PathBuf {
     to
 }
 
+/// All but the lock, which says who looked.
+fn content_of_store(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    content(path).into_iter().filter(|(name, _)| !name.ends_with("lock")).collect()
+}
+
 #[test]
-fn a_tail_cut_below_the_seal_is_refused_with_both_numbers_and_the_journals_kept() {
+fn a_tail_cut_below_the_seal_is_refused_with_both_numbers_and_nothing_touched() {
+    let (_folder, path) = crashed();
+    let (file, end) = journal(&path);
+    truncate(&file, end - 10);
+    let before = content_of_store(&path);
+    for _ in 0..2 {
+        let error = attempt(&path).err().unwrap();
+        let OpenError::BehindSeal { sealed: 10, found: 9, aside: None, .. } = &error else {
+            panic!("{error:?}")
+        };
+        assert!(error.to_string().contains("up to 10 ") && error.to_string().contains("up to 9 "), "{error}");
+        let repair = format!("punctual store repair --data {} --to", path.display());
+        assert!(error.to_string().contains(&repair), "{error}");
+        assert_eq!(content_of_store(&path), before);
+    }
+}
+
+#[test]
+fn journals_of_an_unknown_layout_are_kept_before_the_database_looks_at_them() {
     let (_folder, path) = crashed();
     let (file, end) = journal(&path);
     truncate(&file, end - 10);
     let cut = fs::read(&file).unwrap();
-    let error = attempt(&path).err().unwrap();
-    let OpenError::BehindSeal { sealed: 10, found: 9, aside: Some(aside), .. } = &error else {
-        panic!("{error:?}")
+    // The database itself reads only the first bytes of its version.
+    fs::write(path.join("db/version"), b"FJL\x04").unwrap();
+    let OpenError::Damaged { sealed: Some(10), aside: Some(aside), .. } = attempt(&path).err().unwrap()
+    else {
+        panic!("not refused")
     };
-    assert!(error.to_string().contains("up to 10 ") && error.to_string().contains("up to 9 "), "{error}");
     assert_eq!(fs::read(aside.join(file.file_name().unwrap())).unwrap(), cut);
-    // It stays refused, though the database has cleaned up after itself by now; and the copy stays.
-    assert!(matches!(attempt(&path), Err(OpenError::BehindSeal { sealed: 10, found: 9, aside: None, .. })));
-    assert!(aside.join(file.file_name().unwrap()).exists());
 }
 
 #[test]
-fn damage_in_the_middle_is_refused_and_the_journals_kept() {
+fn damage_in_the_middle_is_refused_and_nothing_touched() {
     let (_folder, path) = crashed();
     let (file, end) = journal(&path);
-    for (at, bytes) in [(end / 2, vec![0; 64]), (end / 2, vec![0xff; 8])] {
-        let whole = fs::read(&file).unwrap();
-        overwrite(&file, at, &bytes);
-        match attempt(&path) {
-            // A flipped value is for the database to find; a lost tag only the seal notices.
-            Err(OpenError::BehindSeal { sealed: 10, found, aside: Some(_), .. }) => assert!(found < 10),
-            Err(OpenError::Damaged { sealed: Some(10), .. }) => {}
-            other => panic!("{:?}", other.err()),
+    truncate(&file, end);
+    let whole = fs::read(&file).unwrap();
+    for bytes in [vec![0; 64], vec![0xff; 8], vec![0; 1], vec![0xff; 300]] {
+        for at in (20..end - 300).step_by(97) {
+            overwrite(&file, at, &bytes);
+            if fs::read(&file).unwrap() == whole {
+                continue;
+            }
+            let before = content_of_store(&path);
+            match attempt(&path) {
+                // The database would open those that lost a tag, and find those with a wrong value.
+                Err(error @ OpenError::BehindSeal { sealed: 10, found: 0..10, aside: None, .. })
+                | Err(error @ OpenError::Damaged { sealed: Some(10), aside: None, .. }) => {
+                    assert_eq!(content_of_store(&path), before, "{error}");
+                }
+                // The database's own number of a commit is in no checksum.
+                Ok(store) => assert_eq!(store.sequence, 10),
+                other => panic!("{:?}", other.err()),
+            }
+            fs::write(&file, &whole).unwrap();
         }
-        fs::write(&file, whole).unwrap();
-        assert_eq!(attempt(&path).unwrap().sequence, 10);
     }
+    assert_eq!(attempt(&path).unwrap().sequence, 10);
+}
+
+#[test]
+fn a_table_that_is_ahead_of_a_damaged_journal_does_not_hide_the_loss() {
+    let (_folder, path) = crashed();
+    let store = attempt(&path).unwrap();
+    // The number of the last commit is in a table by now, and the commits of all other keyspaces are not.
+    store.core.keyspaces.meta.rotate_memtable_and_wait().unwrap();
+    drop(store);
+    let (file, end) = journal(&path);
+    overwrite(&file, end / 2, &[0; 64]);
+    let error = attempt(&path).err().unwrap();
+    assert!(matches!(error, OpenError::BehindSeal { sealed: 10, found: 1..10, .. }), "{error:?}");
+}
+
+#[test]
+fn damage_before_commits_that_the_seal_has_not_seen_is_refused_too() {
+    let (_folder, path) = crashed();
+    let (file, sealed_end) = journal(&path);
+    let mut store = attempt(&path).unwrap();
+    (0..3).for_each(|_| store.commit(100));
+    drop(store);
+    // The eleventh of thirteen was acknowledged, or the twelfth would not have been written.
+    overwrite(&file, sealed_end, &[0; 13]);
+    let before = content_of_store(&path);
+    let error = attempt(&path).err().unwrap();
+    assert!(matches!(error, OpenError::Damaged { sealed: Some(10), aside: None, .. }), "{error:?}");
+    assert!(error.to_string().contains("after commit 10, and commits follow"), "{error}");
+    assert_eq!(content_of_store(&path), before);
+}
+
+#[test]
+fn a_last_commit_with_a_wrong_checksum_is_refused_since_it_may_have_been_acknowledged() {
+    let (_folder, path) = crashed();
+    let mut store = attempt(&path).unwrap();
+    store.commit(100);
+    drop(store);
+    let (file, end) = journal(&path);
+    // In the value of its last entry, before its end of 13 bytes.
+    overwrite(&file, end - 20, &[0]);
+    let before = content_of_store(&path);
+    let error = attempt(&path).err().unwrap();
+    assert!(matches!(error, OpenError::Damaged { sealed: Some(10), aside: None, .. }), "{error:?}");
+    assert!(error.to_string().contains("has a wrong checksum after commit 10"), "{error}");
+    assert_eq!(content_of_store(&path), before);
 }
 
 #[test]

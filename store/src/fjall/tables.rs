@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// The key of the record about the store.
 const META: &[u8] = b"meta";
 /// The key of the number of the last commit: eight bytes.
-const SEQUENCE: &[u8] = b"sequence";
+pub(super) const SEQUENCE: &[u8] = b"sequence";
 
 /// The open database with everything that decoding needs.
 pub(super) struct Core {
