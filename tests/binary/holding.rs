@@ -21,8 +21,7 @@ fn a_second_daemon_on_the_same_directory_is_refused_and_the_first_is_not_harmed(
     place.ask(&["run", "show", "0"]).refuses(5, &[&pid]);
     place.ask(&["dev"]).refuses(5, &[&pid]);
 
-    let after = place.witness.next("ran", "tick");
-    place.witness.next("ran", "tick");
+    let after = place.witness.fresh("ran", "tick");
     daemon.stop();
     assert!(place.ask(&["run", "list"]).ok().contains(&after.run));
     let revisions: Vec<_> = place.runs_of("tick").iter().map(|run| run["revision"].clone()).collect();

@@ -3,6 +3,7 @@
 use crate::daemon::Daemon;
 use crate::process;
 use crate::witness::{TELL, Witness};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -89,6 +90,16 @@ impl Place {
         let path = self.path(name);
         std::fs::write(&path, text).expect("write");
         path
+    }
+
+    /// Makes a pipe from which jobs can read what the test lets them go on with.
+    pub(crate) fn gate(&self, name: &str) {
+        mknodat(CWD, self.path(name), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a named pipe");
+    }
+
+    /// Lets the job go on that reads from this pipe, or is about to.
+    pub(crate) fn open_gate(&self, name: &str) {
+        std::fs::write(self.path(name), "go\n").expect("write to the pipe");
     }
 
     /// Starts `serve` on tasks.toml with these tasks, and waits until it works.

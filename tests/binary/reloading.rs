@@ -30,12 +30,11 @@ fn a_changed_file_takes_effect_and_a_broken_one_changes_nothing() {
         daemon.signal(Signal::HUP);
         let told = daemon.err.until("stay as they are");
         assert!(told.contains(part) && told.contains("ERROR"), "{told}");
-        place.witness.next("new", "t");
     }
     std::fs::remove_file(place.path("tasks.toml")).unwrap();
     daemon.signal(Signal::HUP);
     daemon.err.until("stay as they are");
-    place.witness.next("new", "t");
+    place.witness.fresh("new", "t");
 
     place.write("tasks.toml", &tells("t", "new"));
     daemon.signal(Signal::HUP);
@@ -114,9 +113,9 @@ fn a_removed_file_takes_its_tasks_along_and_a_moved_task_stays() {
     daemon.signal(Signal::HUP);
     daemon.out.until("b.toml: 1 deleted");
     let before = place.witness.of("ran", "b");
-    place.witness.next("ran", "a");
-    place.witness.next("moved", "moves");
-    place.witness.next("ran", "a");
+    place.witness.fresh("ran", "a");
+    place.witness.fresh("moved", "moves");
+    place.witness.fresh("ran", "a");
     daemon.stop();
     let after = place.witness.of("ran", "b");
     // One may have been on its way when the file went.

@@ -28,14 +28,7 @@ shell = '. "$HOME/tell"; tell began; read -r line <"$HOME/go"; tell ended'
 
 fn place() -> Place {
     let place = Place::new();
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        place.path("go"),
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-        0,
-    )
-    .unwrap();
+    place.gate("go");
     place.write("tasks.toml", TASKS);
     place
 }
@@ -47,8 +40,7 @@ fn a_stop_lets_short_work_end_and_cuts_the_rest_short() {
     let [lost, idem, short] = ["lost", "idem", "short"].map(|task| place.witness.next("began", task));
     daemon.signal(Signal::TERM);
     daemon.out.until("SIGTERM: stopping");
-    // The writing end opens as soon as the job reads.
-    std::fs::write(place.path("go"), "go\n").unwrap();
+    place.open_gate("go");
     assert_eq!(place.witness.next("ended", "short").run, short.run);
     let status = daemon.end();
     assert_eq!(status.code(), Some(0), "{}", daemon.err.text());

@@ -91,6 +91,14 @@ impl Witness {
         }
     }
 
+    /// The same, of what is told from now on.
+    #[track_caller]
+    pub(crate) fn fresh(&mut self, word: &str, task: &str) -> Fact {
+        let told = self.of(word, task).len();
+        self.asked.insert((word.to_owned(), task.to_owned()), told);
+        self.next(word, task)
+    }
+
     /// Everything told until now.
     pub(crate) fn all(&mut self) -> &[Fact] {
         while let Ok(line) = self.lines.try_recv() {
