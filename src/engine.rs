@@ -89,6 +89,18 @@ impl Punctual {
         self.rooms.coordinator.face(kind)
     }
 
+    /// The owner of all tasks and runs, for whoever builds a door of their own.
+    #[must_use]
+    pub fn coordinator(&self) -> &Coordinator {
+        &self.rooms.coordinator
+    }
+
+    /// The scheduler, for its statistics.
+    #[must_use]
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.rooms.scheduler
+    }
+
     /// What the start found, and what became of it.
     #[must_use]
     pub fn start_report(&self) -> &StartReport {

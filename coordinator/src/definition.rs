@@ -5,7 +5,8 @@
 
 use crate::error::Error;
 use jiff::Timestamp;
-use punctual_model::{Schedule, TaskSpec, validate};
+use crate::tasks::Tasks;
+use punctual_model::{Schedule, Task, TaskSpec, validate};
 use punctual_scheduler::schedule::{Explanation, Preview, ScheduleError, Timeline, Zone, explain, preview};
 
 /// How many of the next dues an answer shows: enough to see a week's pattern of a daily task break.
@@ -75,6 +76,18 @@ pub(crate) fn describe(spec: &TaskSpec, default_zone: &Zone, now: Timestamp) -> 
     let timeline = Timeline::compile(&spec.schedules, &zone);
     let next = timeline.map(|timeline| preview(&timeline, now, SHOWN_DUES)).unwrap_or_default();
     ScheduleReport { zone: zone.name().to_owned(), schedules, next }
+}
+
+impl Tasks {
+    /// The next `count` due times of a task from now on, before offset, jitter and splay; of a paused one those that
+    /// it would have. None if its schedule cannot be understood any more.
+    #[must_use]
+    pub fn next(&self, task: &Task, count: usize) -> Vec<Preview> {
+        let parts = &self.core.parts;
+        let zone = zone_of(&task.spec, &parts.default_zone).unwrap_or_else(|_| parts.default_zone.clone());
+        let timeline = Timeline::compile(&task.spec.schedules, &zone);
+        timeline.map(|timeline| preview(&timeline, parts.clock.now(), count)).unwrap_or_default()
+    }
 }
 
 /// Whether a change of the definition moves the dues, so that those of the past are not owed any more.

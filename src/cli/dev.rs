@@ -5,7 +5,7 @@ use super::log::{self, Told};
 use super::serve::{found, left};
 use super::stopping::{StopSignals, engine_error, stop};
 use super::table::printable;
-use super::{print_text, task_file};
+use super::{doors, print_text, task_file};
 use clap::Args;
 use jiff::Timestamp;
 use punctual::coordinator::WriteOutcome;
@@ -43,6 +43,8 @@ impl Dev {
             let written = punctual.tasks().upsert(spec).await.map_err(|error| engine_error(error.into()))?;
             print_text(&introduce(&written))?;
         }
+        let (server, listening) = doors::open(&punctual, &data, None, "UTC").await?;
+        print_text(&listening)?;
         print_text(&hints(&data.display().to_string(), given))?;
         let teller = tokio::spawn(tell(told, punctual.outputs().clone()));
         tokio::select! {
@@ -50,7 +52,9 @@ impl Dev {
             error = punctual.failure() => return Err(engine_error(error)),
         }
         print_text("\nstopping; what is at work may end by itself for ten seconds\n")?;
+        server.refuse_writes();
         let stopped = stop(punctual, signals).await?;
+        server.close().await;
         teller.abort();
         print_text(&left(&stopped.work))?;
         print_text(&format!(

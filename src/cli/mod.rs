@@ -1,6 +1,7 @@
 //! The command line: reads arguments, wires the engine, prints. Decides nothing about runs.
 
 mod dev;
+mod doors;
 mod error;
 mod expression;
 mod inherited;
@@ -18,9 +19,16 @@ use error::{CliError, Exit};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// What a person or a script wants to know after the list of commands.
+const AFTER_HELP: &str = "\
+New here? `punctual dev` shows it at work within seconds.
+
+Exit codes: 0 done; 1 failed; 2 a wrong option, file or expression; 3 not found; 5 in use by another process;
+70 the store failed, and nothing more was acknowledged: start it again";
+
 /// The durable task scheduler that keeps its promises.
 #[derive(Debug, Parser)]
-#[command(name = "punctual", version, arg_required_else_help = true)]
+#[command(name = "punctual", version, arg_required_else_help = true, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -5,7 +5,7 @@ use super::expression::now;
 use super::log::{self, Format};
 use super::stopping::{StopSignals, engine_error, stop};
 use super::task_file::TaskFile;
-use super::{print_text, task_file};
+use super::{doors, print_text, task_file};
 use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -15,6 +15,7 @@ use punctual::prelude::*;
 use punctual::scheduler::schedule::Zone;
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,6 +28,9 @@ pub(crate) struct Serve {
     /// A file of task definitions, or a directory of them; read again on SIGHUP
     #[arg(long, value_name = "PATH")]
     tasks: Option<PathBuf>,
+    /// Listen on TCP too, on an address of this machine; callers have to show the token in DATA/admin-token
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = doors::loopback)]
+    listen: Option<SocketAddr>,
     /// Zone of tasks that name none
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     timezone: String,
@@ -61,18 +65,33 @@ impl Serve {
             stop(punctual, signals).await?;
             return Err(error);
         }
+        let server = match doors::open(&punctual, &self.data, self.listen, &self.timezone).await {
+            Ok((server, text)) => {
+                print_text(&text)?;
+                server
+            }
+            Err(error) => {
+                stop(punctual, signals).await?;
+                return Err(error);
+            }
+        };
         punctual.begin();
         loop {
             tokio::select! {
                 signal = signals.next() => {
-                    print_text(&format!("{signal}: stopping\n"))?;
+                    let grace = duration::format(self.stop_grace);
+                    print_text(&format!(
+                        "{signal}: stopping; what is at work may go on for {grace}, unless it is told once more\n"
+                    ))?;
                     break;
                 }
                 error = punctual.failure() => return Err(engine_error(error)),
                 _ = reload.recv() => self.reload(&punctual).await?,
             }
         }
+        server.refuse_writes();
         let stopped = stop(punctual, signals).await?;
+        server.close().await;
         print_text(&left(&stopped.work))
     }
 
@@ -208,7 +227,7 @@ pub(crate) async fn found(punctual: &Punctual, data: &Path) -> Result<String, Cl
     Ok(text)
 }
 
-fn zone_source() -> &'static str {
+pub(crate) fn zone_source() -> &'static str {
     // Looked up by a name that every database has and that jiff does not know by itself.
     match (TimeZone::get("Europe/Berlin"), Path::new("/usr/share/zoneinfo").exists()) {
         (Ok(_), true) => "the system",
@@ -219,9 +238,9 @@ fn zone_source() -> &'static str {
 
 /// What a stop left behind.
 pub(crate) fn left(work: &punctual::executor::StopReport) -> String {
-    let mut text = format!("stopped: {} runs ended", work.completed);
+    let mut text = format!("stopped: {} runs ended since the start", work.completed);
     if !work.interrupted.is_empty() {
-        let _ = write!(text, ", {} cut short", work.interrupted.len());
+        let _ = write!(text, ", {} cut short by the stop", work.interrupted.len());
     }
     if !work.left.is_empty() {
         let runs: Vec<String> = work.left.iter().map(ToString::to_string).collect();
