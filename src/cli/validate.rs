@@ -47,12 +47,31 @@ pub(crate) fn run(paths: &[PathBuf], output: Output) -> Result<(), CliError> {
             for (_, spec, report) in &tasks {
                 write_task(&mut text, spec, report);
             }
+            if errors.is_empty() {
+                let _ = writeln!(text, "{}", count(tasks.len(), "task", "all valid"));
+            }
             print_text(&text)?;
         }
     }
     match errors.len() {
         0 => Ok(()),
-        n => Err(CliError::new(Exit::Usage, format_args!("{n} wrong\n  {}", errors.join("\n  ")))),
+        n => {
+            let text = format!(
+                "{}:\n  {}",
+                count(n, "mistake", "so nothing of it would be applied"),
+                errors.join("\n  ")
+            );
+            Err(CliError::new(Exit::Usage, text))
+        }
+    }
+}
+
+/// `1 task, all valid`, `no tasks`.
+fn count(n: usize, noun: &str, more: &str) -> String {
+    match n {
+        0 => format!("no {noun}s"),
+        1 => format!("1 {noun}, {more}"),
+        n => format!("{n} {noun}s, {more}"),
     }
 }
 

@@ -74,7 +74,7 @@ fn validate_shows_what_right_files_mean() {
     place.write("tasks.d/b.toml", "[[task]]\nname = \"odd\"\ncron = \"*/7 * * * *\"\nshell = \"x\"\n");
     let directory = place.path("tasks.d").display().to_string();
     let text = crate::place::run(["task", "validate", &directory]).ok();
-    for part in ["nightly", "At 02:30", "Europe/Berlin", "next ", "odd", "note: "] {
+    for part in ["nightly", "At 02:30", "Europe/Berlin", "next ", "odd", "note: ", "2 tasks, all valid\n"] {
         assert!(text.contains(part), "{part:?} is not in {text}");
     }
     let value = crate::place::run(["task", "lint", &directory, "-o", "json"]).json();
