@@ -1,0 +1,89 @@
+//! Death at each named point, on both sides of every sync, every spawn and every step in between.
+
+use super::Met;
+use crate::chance::Chance;
+use crate::place::Place;
+use std::time::Duration;
+
+/// A point, and how often it is died at. Where the state between exit and record is met, more often.
+const POINTS: [(&str, u64); 20] = [
+    ("store.before_commit", 5),
+    ("store.after_commit", 5),
+    ("store.before_seal", 3),
+    ("store.after_seal", 3),
+    ("coordinator.before_materialise", 3),
+    ("coordinator.after_materialise", 3),
+    ("coordinator.before_enqueue", 3),
+    ("coordinator.after_enqueue", 3),
+    ("executor.before_claimed", 3),
+    ("executor.after_claimed", 3),
+    ("executor.before_spawn", 4),
+    ("executor.after_spawn", 4),
+    ("executor.after_exit", 7),
+    ("executor.after_output_sync", 7),
+    ("executor.before_end", 7),
+    ("executor.after_end", 4),
+    ("executor.before_intent", 4),
+    ("executor.after_intent", 6),
+    ("executor.before_cancel", 3),
+    ("executor.after_cancel", 3),
+];
+
+/// How long a daemon may live without passing a point that it passes every second.
+const PASSES: Duration = Duration::from_secs(30);
+
+pub(crate) fn each_point(mut chance: Chance) -> Met {
+    let mut place = Place::new("points", false);
+    let callers = place.callers(2, &mut chance);
+    for (point, times) in POINTS {
+        for _ in 0..times {
+            let nth = chance.between(1, 4);
+            match place.serve(Some(&format!("{point}:{nth}"))) {
+                Err(ended) => assert!(ended.crashed(), "{point}: {ended:?}"),
+                Ok(mut daemon) => {
+                    let ended = daemon.ended(PASSES);
+                    let ended = ended.unwrap_or_else(|| panic!("{point} was not passed {nth} times"));
+                    assert!(ended.crashed(), "{point}: {ended:?}");
+                }
+            }
+            place.killed(true);
+        }
+    }
+    callers.stop();
+    place.heal();
+    place.judge();
+    place.done()
+}
+
+/// Dies while the history is cut to what is kept. Records go here, so what is judged is that the daemon starts
+/// again, that all that is left is whole, and that no more than wanted is left at the end.
+pub(crate) fn while_pruning(_: Chance) -> Met {
+    const KEPT: u32 = 5;
+    let mut place = Place::new("prune", false);
+    let mut daemon = place.served();
+    // More than what is kept, plus what the store lets pass before it thinks of pruning.
+    assert!(daemon.ended(Duration::from_secs(34)).is_none());
+    place.kill(daemon, false);
+    place.write_tasks(false, KEPT);
+    for point in ["coordinator.before_prune", "coordinator.after_prune"] {
+        for _ in 0..3 {
+            match place.serve(Some(&format!("{point}:1"))) {
+                Err(ended) => assert!(ended.crashed(), "{point}: {ended:?}"),
+                Ok(mut daemon) => {
+                    let ended = daemon.ended(PASSES).unwrap_or_else(|| panic!("{point} was not passed"));
+                    assert!(ended.crashed(), "{point}: {ended:?}");
+                }
+            }
+            place.killed(false);
+        }
+    }
+    let mut daemon = place.served();
+    assert!(daemon.ended(Duration::from_secs(13)).is_none());
+    daemon.stop();
+    let left = place.look(&[]);
+    let of_tick = left.iter().filter(|record| record.task == "tick").count();
+    // What the store lets pass is 25.
+    assert!(of_tick <= KEPT as usize + 25 + 13, "{of_tick} records of one task are left");
+    assert!(of_tick >= KEPT as usize, "{of_tick} records of one task are left");
+    place.done()
+}
