@@ -12,7 +12,7 @@ use serde_json::json;
 /// set, and its lines from start to end carry the span that names task, revision, run and attempt.
 #[tokio::test(start_paused = true)]
 async fn ex01_ex02_a_run_is_recorded_at_once_and_logged_from_its_start_to_its_end() {
-    let (log, _keeping) = Log::keep();
+    let log = Log::keep();
     let t = scripted().await;
     t.script(|_| Act::run_for(secs(5)));
     let id = create(&t, task("report").every(secs(60))).await;
@@ -53,7 +53,7 @@ async fn import(ctx: RunCtx) -> Result<Statistics, TaskError> {
 /// SC17: what a job counts is machine-readable, in its run's result; its own log lines are in the run's span.
 #[tokio::test(start_paused = true)]
 async fn sc17_the_statistics_of_a_job_are_its_runs_result_and_in_its_span() {
-    let (log, _keeping) = Log::keep();
+    let log = Log::keep();
     let (engine, _) = handling(Handlers::new().add("import", import)).await;
     let id = create(&engine, task("import")).await;
     let promise = run_now(&engine, id).await;
@@ -72,7 +72,7 @@ async fn sc17_the_statistics_of_a_job_are_its_runs_result_and_in_its_span() {
 /// SC21: for each of the three ends, what is shown while it happens, what is logged, and what stands in the record.
 #[tokio::test(start_paused = true)]
 async fn sc21_each_end_has_its_sequence_of_states_and_its_text() {
-    let (log, _keeping) = Log::keep();
+    let log = Log::keep();
     let t = scripted().await;
     t.script(|attempt| match attempt.task.spec.name.as_str() {
         "fails" => Act::Run(secs(5), Box::new(Act::FailForGood("no such bucket".to_owned()))),
