@@ -4,28 +4,24 @@ use crate::drivers::handler::{HandlerDriver, Handlers, TaskError};
 use punctual_clock::{Clock, VirtualClock};
 use punctual_model::{TaskSpec, Work};
 use punctual_store::{MemoryStore, SessionStore as _, Store};
+use std::cell::RefCell;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
-use tracing_subscriber::fmt::MakeWriter;
+use std::sync::Arc;
 
-/// Keeps what is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    /// What was logged on this thread, which is the test's own.
+    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
-impl Write for Log {
+struct OfThread;
+
+impl Write for OfThread {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LINES.with_borrow_mut(|lines| lines.extend_from_slice(bytes));
         Ok(bytes.len())
     }
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-    fn make_writer(&self) -> Self {
-        self.clone()
     }
 }
 
@@ -36,10 +32,12 @@ async fn talks() -> Result<(), TaskError> {
 
 #[tokio::test(start_paused = true)]
 async fn every_line_of_an_attempt_shows_its_run_the_handlers_own_included() {
-    let log = Log::default();
     let subscriber =
-        tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).without_time().finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+        tracing_subscriber::fmt().with_writer(|| OfThread).with_ansi(false).without_time().finish();
+    // For all threads: where it is only this one's, what another test logs first is taken for unwanted.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    tracing::callsite::rebuild_interest_cache();
+    LINES.take();
     let clock = VirtualClock::new(START);
     let store = Arc::new(MemoryStore::new(Arc::new(clock.clone())));
     let session = store.open_session("bench").await.unwrap();
@@ -56,7 +54,7 @@ async fn every_line_of_an_attempt_shows_its_run_the_handlers_own_included() {
     bench.pool.start();
     let task = bench.task(TaskSpec::new("speaker", Work::handler("talks"))).await;
     let run = bench.go(&task).await.wait().await.unwrap();
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = String::from_utf8(LINES.take()).unwrap();
     let span = format!(
         "run{{task.id={} task.name=speaker task.type=system task.revision=1 run.id={} attempt=1}}",
         task.id, run.id
