@@ -9,6 +9,11 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
+/// Bytes from standard base64; none if it is none.
+pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
+    STANDARD.decode(text).ok()
+}
+
 /// A place in a listing. Opaque to clients: what is in it may change.
 pub(crate) fn cursor(kind: char, id: u64) -> String {
     URL_SAFE_NO_PAD.encode(format!("{kind}{id:x}"))

@@ -29,8 +29,9 @@ pub(crate) async fn open(
     default_zone: &str,
 ) -> Result<(Server, String), CliError> {
     let token_file = data.join(Token::FILE);
-    let token = Token::open(&token_file)
-        .map_err(|error| CliError::failed(format_args!("the token file {}: {error}", token_file.display())))?;
+    let token = Token::open(&token_file).map_err(|error| {
+        CliError::failed(format_args!("the token file {}: {error}", token_file.display()))
+    })?;
     let path = data.join(SOCKET);
     let fits = path.as_os_str().len() <= MAX_SOCKET_PATH;
     let listen = Listen { socket: fits.then(|| path.clone()), tcp };

@@ -6,6 +6,7 @@ mod error;
 mod expression;
 mod inherited;
 mod log;
+mod remote;
 mod run_report;
 mod runs;
 mod serve;
@@ -23,8 +24,10 @@ use std::process::ExitCode;
 const AFTER_HELP: &str = "\
 New here? `punctual dev` shows it at work within seconds.
 
-Exit codes: 0 done; 1 failed; 2 a wrong option, file or expression; 3 not found; 5 in use by another process;
-70 the store failed, and nothing more was acknowledged: start it again";
+Exit codes: 0 done; 1 failed; 2 a wrong option, file or expression; 3 not found, or several; 4 not allowed;
+5 in use, or changed by somebody else; 6 no daemon answers; 70 the store failed, and nothing more was acknowledged:
+start it again. Waiting for a run takes the run's own code; 121 lost, 124 out of time, 125 punctual itself failed,
+126 and 127 the program could not be started, 128+N ended by signal N, 130 canceled or Ctrl-C";
 
 /// The durable task scheduler that keeps its promises.
 #[derive(Debug, Parser)]
@@ -40,9 +43,15 @@ enum Command {
     Dev(dev::Dev),
     /// Run the daemon
     Serve(serve::Serve),
-    /// Look at runs
+    /// Start, look at, wait for and end runs
     #[command(subcommand)]
     Run(runs::RunCommand),
+    /// Show what a run has written
+    Logs(remote::Logs),
+    /// Make a daemon's tasks what files say
+    Apply(remote::Apply),
+    /// Show how a daemon is
+    Status(remote::Status),
     /// Show the next instants at which a cron expression fires
     Next(expression::Next),
     /// Say in words what a cron expression means, and what to mind
@@ -54,6 +63,18 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum TaskCommand {
+    /// Create a task
+    Create(Box<remote::Create>),
+    /// List tasks
+    List(remote::List),
+    /// Show one task: its definition, its next due times, its newest runs
+    Show(remote::Show),
+    /// No more due times, until it is resumed; what is at work goes on
+    Pause(remote::Pause),
+    /// Due times again
+    Resume(remote::TaskResume),
+    /// Delete tasks; their history stays for its time
+    Delete(remote::Delete),
     /// Check files of task definitions without running anything
     #[command(visible_alias = "lint")]
     Validate {
@@ -89,13 +110,26 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(run) => in_runtime(run.run()),
         Command::Next(next) => next.run(),
         Command::Explain(explain) => explain.run(),
-        Command::Task(TaskCommand::Validate { files, output }) => validate::run(&files, output.output),
+        Command::Logs(logs) => in_runtime(logs.run()),
+        Command::Apply(apply) => in_runtime(apply.run()),
+        Command::Status(status) => in_runtime(status.run()),
+        Command::Task(task) => match task {
+            TaskCommand::Create(create) => in_runtime(create.run()),
+            TaskCommand::List(list) => in_runtime(list.run()),
+            TaskCommand::Show(show) => in_runtime(show.run()),
+            TaskCommand::Pause(pause) => in_runtime(pause.run()),
+            TaskCommand::Resume(resume) => in_runtime(resume.run()),
+            TaskCommand::Delete(delete) => in_runtime(delete.run()),
+            TaskCommand::Validate { files, output } => validate::run(&files, output.output),
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(error.exit as u8)
+            if !error.is_silent() {
+                eprintln!("error: {error}");
+            }
+            ExitCode::from(error.code())
         }
     }
 }
@@ -117,10 +151,17 @@ fn print_json(value: &serde_json::Value) -> Result<(), CliError> {
     print_text(&format!("{value}\n"))
 }
 
-/// Prints, and takes a reader that went away (`| head`) for a reader who has seen enough.
+/// Prints text.
 fn print_text(text: &str) -> Result<(), CliError> {
+    print_bytes(text.as_bytes())
+}
+
+/// Prints, and takes a reader that went away (`| head`) for a reader who has seen enough.
+fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
     use std::io::Write;
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
+    let mut out = std::io::stdout().lock();
+    // At once: whoever follows a log does not want to wait for the end of a line.
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(CliError::new(Exit::Failed, format_args!("cannot write to standard output: {error}")))
         }

@@ -1,32 +1,21 @@
-//! Runs as text and as JSON.
+//! Runs as text, wherever they come from.
 
 use super::table::{Table, printable};
 use jiff::{SignedDuration, Timestamp, TimestampRound, Unit};
-use punctual::model::{Run, RunState, Trigger};
-use serde_json::{Value, json};
+use punctual_server::wire::Run;
+use serde_json::Value;
 use std::fmt::Write;
 
-/// One word for the state, and where it helps one more.
-pub(crate) fn state(run: &Run) -> String {
-    run.state().name().to_string()
-}
-
-/// Why the run is where it is, in a few words: the failure, or the reason that its state carries.
-pub(crate) fn why(run: &Run) -> String {
-    let outcome = run.outcome.as_ref();
-    let failure = outcome.and_then(|outcome| outcome.error.as_ref()).map(|failure| failure.message.clone());
-    let exit = outcome.and_then(|outcome| outcome.exit).map(|exit| exit.to_string());
-    let text = match run.state() {
-        RunState::Succeeded => return String::new(),
-        RunState::Failed | RunState::TimedOut => failure.or(exit).unwrap_or_default(),
-        state => state.reason().or(failure).unwrap_or_default(),
-    };
-    printable(&text)
-}
-
 /// How long the last attempt took, or has taken.
-pub(crate) fn took(run: &Run) -> Option<SignedDuration> {
+fn took(run: &Run) -> Option<SignedDuration> {
     Some(run.finished_at?.duration_since(run.started_at?))
+}
+
+/// One run in a line: how it ended.
+pub(crate) fn line(run: &Run) -> String {
+    let took = took(run).map(|took| format!(" in {}", short(took))).unwrap_or_default();
+    let why = if run.why.is_empty() { String::new() } else { format!(": {}", printable(&run.why)) };
+    format!("run {} of {} {}{took}{why}", run.id, printable(&run.task_name), run.state)
 }
 
 /// A duration as a person says it: three digits are enough.
@@ -47,35 +36,27 @@ pub(crate) fn instant(at: Timestamp) -> String {
     at.round(second).unwrap_or(at).to_string()
 }
 
-pub(crate) fn trigger(trigger: Trigger) -> String {
-    match trigger {
-        Trigger::Retry { of } => format!("retry of {of}"),
-        Trigger::Resume { of } => format!("resume of {of}"),
-        other => other.as_str().to_owned(),
-    }
-}
-
 /// Many runs, for people.
-pub(crate) fn table(runs: &[(Run, String)]) -> String {
+pub(crate) fn table(runs: &[Run]) -> String {
     let mut table =
         Table::new(["RUN", "TASK", "STATE", "SCHEDULED FOR", "ATTEMPTS", "TOOK", "TRIGGER", "WHY"]);
-    for (run, task) in runs {
+    for run in runs {
         table.row([
             run.id.to_string(),
-            task.clone(),
-            state(run),
+            printable(&run.task_name),
+            run.state.to_string(),
             instant(run.scheduled_for),
             run.life.attempt.to_string(),
             took(run).map(short).unwrap_or_default(),
-            trigger(run.trigger),
-            why(run),
+            run.trigger.to_string(),
+            printable(&run.why),
         ]);
     }
     table.to_string()
 }
 
 /// One run, for people.
-pub(crate) fn full(run: &Run, task: &str) -> String {
+pub(crate) fn full(run: &Run) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
         if !value.is_empty() {
@@ -84,10 +65,10 @@ pub(crate) fn full(run: &Run, task: &str) -> String {
     };
     let at = |at: Option<Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
     line("run", run.id.to_string());
-    line("task", format!("{task} ({}, revision {})", run.task, run.revision));
-    line("state", state(run));
-    line("why", why(run));
-    line("trigger", trigger(run.trigger));
+    line("task", format!("{} ({}, revision {})", printable(&run.task_name), run.task, run.revision));
+    line("state", run.state.to_string());
+    line("why", printable(&run.why));
+    line("trigger", run.trigger.to_string());
     line("scheduled for", run.scheduled_for.to_string());
     line("run at", run.run_at.to_string());
     line("accepted", run.accepted_at.to_string());
@@ -108,24 +89,12 @@ pub(crate) fn full(run: &Run, task: &str) -> String {
     line("key", run.idempotency_key.as_deref().map(printable).unwrap_or_default());
     if !run.events.is_empty() {
         let _ = writeln!(text, "events");
-        let first = run.events.first().len();
         for (n, event) in run.events.iter().enumerate() {
-            if n == first && run.events.dropped() > 0 {
-                let _ = writeln!(text, "  … {} more", run.events.dropped());
+            if n == Run::FIRST_EVENTS && run.events_dropped > 0 {
+                let _ = writeln!(text, "  … {} more", run.events_dropped);
             }
-            let _ = writeln!(text, "  {}  {}", event.at, printable(&event.kind.text()));
+            let _ = writeln!(text, "  {}  {}", event.at, printable(&event.text));
         }
     }
     text
-}
-
-/// One run, for programs.
-pub(crate) fn json(run: &Run, task: &str) -> Value {
-    let mut value = serde_json::to_value(run).unwrap_or_default();
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert("task_name".into(), json!(task));
-        fields.insert("state".into(), json!(run.state().name()));
-        fields.insert("why".into(), json!(why(run)));
-    }
-    value
 }

@@ -1,17 +1,18 @@
-//! `run list` and `run show` on a data directory that no daemon holds.
+//! `run list` and `run show`: of the daemon at work, or of a data directory that none holds.
 
 use super::error::{CliError, Exit};
+use super::remote::{self, Target};
 use super::stopping::engine_error;
-use super::{Output, OutputArg, print_json, print_text, run_report};
+use super::{Output, OutputArg, print_bytes, print_json, print_text, run_report};
 use clap::{Args, Subcommand};
 use punctual::clock::{Clock, SystemClock};
 use punctual::executor::Outputs;
 use punctual::model::{Run, RunId, RunStateName, TaskId, TaskType};
 use punctual::store::fjall::{FjallStore, Options};
 use punctual::store::{RunFilter, RunStore, TaskStore};
+use punctual_server::wire;
 use serde_json::json;
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,13 +25,16 @@ pub(crate) enum RunCommand {
     List(List),
     /// Show one run: its life, its events, its output
     Show(Show),
-}
-
-#[derive(Debug, Args)]
-struct DataArg {
-    /// The data directory; no daemon may be at work on it
-    #[arg(long, value_name = "DIR", env = "PUNCTUAL_DATA")]
-    data: PathBuf,
+    /// Run a task now, or at a time of your own
+    Now(Box<remote::Now>),
+    /// Wait until runs have ended, and exit as the first that did not succeed
+    Wait(remote::Wait),
+    /// End runs, waiting or at work
+    Cancel(remote::Cancel),
+    /// Run once more for the same logical time
+    Retry(remote::Retry),
+    /// Go on with a run that was lost, with the state it had saved
+    Resume(remote::Resume),
 }
 
 #[derive(Debug, Args)]
@@ -38,7 +42,7 @@ pub(crate) struct List {
     /// Only runs of this task, by name or id
     task: Option<String>,
     #[command(flatten)]
-    data: DataArg,
+    target: Target,
     /// Only runs in this state; may be given several times
     #[arg(long, value_parser = state)]
     state: Vec<RunStateName>,
@@ -54,7 +58,7 @@ pub(crate) struct Show {
     /// The run's id, or a beginning of it that only one run has
     run: String,
     #[command(flatten)]
-    data: DataArg,
+    target: Target,
     #[command(flatten)]
     output: OutputArg,
 }
@@ -71,6 +75,11 @@ impl RunCommand {
         match self {
             Self::List(list) => list.run().await,
             Self::Show(show) => show.run().await,
+            Self::Now(now) => now.run().await,
+            Self::Wait(wait) => wait.run().await,
+            Self::Cancel(cancel) => cancel.run().await,
+            Self::Retry(retry) => retry.run().await,
+            Self::Resume(resume) => resume.run().await,
         }
     }
 }
@@ -108,15 +117,18 @@ impl Shelf {
         }
     }
 
-    /// The task's name when the run was made; also of a task that is gone.
-    async fn name_of(&mut self, run: &Run) -> String {
-        if let Some(name) = self.names.get(&run.task) {
-            return name.clone();
-        }
-        let task = self.store.task_revision(run.task, run.revision).await.ok().flatten();
-        let name = task.map_or_else(|| run.task.to_string(), |task| task.spec.name.clone());
-        self.names.insert(run.task, name.clone());
-        name
+    /// With the task's name when the run was made; also of a task that is gone.
+    async fn named(&mut self, run: Run) -> wire::Run {
+        let name = match self.names.get(&run.task) {
+            Some(name) => name.clone(),
+            None => {
+                let task = self.store.task_revision(run.task, run.revision).await.ok().flatten();
+                let name = task.map_or_else(|| run.task.to_string(), |task| task.spec.name.clone());
+                self.names.insert(run.task, name.clone());
+                name
+            }
+        };
+        wire::Run::new(run, name)
     }
 
     /// The one run whose id begins so.
@@ -149,35 +161,65 @@ impl Shelf {
 
 impl List {
     async fn run(self) -> Result<(), CliError> {
-        let mut shelf = Shelf::open(&self.data.data)?;
+        let number = usize::try_from(self.number).unwrap_or(usize::MAX);
+        let runs = match self.target.client_if_any().await? {
+            Some(client) => remote::listed(&client, self.task.as_deref(), &self.state, number).await?,
+            None => self.look(number).await?,
+        };
+        match self.output.output {
+            Output::Json => print_json(&json!({"runs": runs})),
+            Output::Text if runs.is_empty() => print_text("no runs\n"),
+            Output::Text => print_text(&run_report::table(&runs)),
+        }
+    }
+
+    async fn look(&self, limit: usize) -> Result<Vec<wire::Run>, CliError> {
+        let mut shelf = Shelf::open(&directory(&self.target)?)?;
         let task = match &self.task {
             Some(text) => Some(shelf.task(text).await?),
             None => None,
         };
-        let limit = usize::try_from(self.number).unwrap_or(usize::MAX);
-        let filter = RunFilter { task, states: self.state, limit, ..RunFilter::default() };
+        let filter = RunFilter { task, states: self.state.clone(), limit, ..RunFilter::default() };
         let page = shelf.store.runs(&filter).await.map_err(|error| engine_error(error.into()))?;
         let mut runs = Vec::with_capacity(page.items.len());
         for run in page.items {
-            let name = shelf.name_of(&run).await;
-            runs.push((run, name));
+            runs.push(shelf.named(run).await);
         }
-        match self.output.output {
-            Output::Json => print_json(&json!({
-                "runs": runs.iter().map(|(run, name)| run_report::json(run, name)).collect::<Vec<_>>(),
-            })),
-            Output::Text if runs.is_empty() => print_text("no runs\n"),
-            Output::Text => print_text(&run_report::table(&runs)),
-        }
+        Ok(runs)
     }
 }
 
 impl Show {
     async fn run(self) -> Result<(), CliError> {
-        let mut shelf = Shelf::open(&self.data.data)?;
+        let (run, bytes) = match self.target.client_if_any().await? {
+            Some(client) => remote::shown(&client, &self.run).await?,
+            None => self.look().await?,
+        };
+        match self.output.output {
+            Output::Json => {
+                let mut value = json!(run);
+                if let Some(fields) = value.as_object_mut() {
+                    fields.insert("output".into(), json!(String::from_utf8_lossy(&bytes)));
+                }
+                print_json(&value)
+            }
+            Output::Text => {
+                print_text(&run_report::full(&run))?;
+                if !bytes.is_empty() {
+                    print_text("output\n")?;
+                    // Exact bytes: this is what the run wrote, for whoever pipes it on.
+                    print_bytes(&bytes)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<(wire::Run, Vec<u8>), CliError> {
+        let data = directory(&self.target)?;
+        let mut shelf = Shelf::open(&data)?;
         let run = shelf.find(&self.run).await?;
-        let name = shelf.name_of(&run).await;
-        let outputs = Outputs::in_directory(self.data.data.join("output"));
+        let outputs = Outputs::in_directory(data.join("output"));
         let unreadable =
             |error| CliError::failed(format_args!("the output of run {} cannot be read: {error}", run.id));
         let mut reader = outputs.read(run.id).map_err(unreadable)?;
@@ -185,23 +227,11 @@ impl Show {
         while let Some(frame) = reader.next_frame().map_err(unreadable)? {
             bytes.extend_from_slice(&frame.content.show());
         }
-        match self.output.output {
-            Output::Json => {
-                let mut value = run_report::json(&run, &name);
-                if let Some(fields) = value.as_object_mut() {
-                    fields.insert("output".into(), json!(String::from_utf8_lossy(&bytes)));
-                }
-                print_json(&value)
-            }
-            Output::Text => {
-                print_text(&run_report::full(&run, &name))?;
-                if !bytes.is_empty() {
-                    print_text("output\n")?;
-                    // Exact bytes: this is what the run wrote, for whoever pipes it on.
-                    let _ = std::io::stdout().lock().write_all(&bytes);
-                }
-                Ok(())
-            }
-        }
+        Ok((shelf.named(run).await, bytes))
     }
+}
+
+/// The data directory, where there is no daemon to ask.
+fn directory(target: &Target) -> Result<PathBuf, CliError> {
+    target.data().ok_or_else(|| CliError::usage("which data directory? Say --data DIR, or set PUNCTUAL_DATA"))
 }

@@ -91,7 +91,6 @@ pub fn routes() -> Vec<Route> {
 
 /// The API as a router. Each request has to carry a [`Door`](crate::Door) as an extension; a program that embeds
 /// the engine and checks its callers itself lays [`Door::Trusted`](crate::Door::Trusted) over it.
-#[must_use]
 pub fn router(api: &Api) -> Router {
     let mut router = Router::new();
     for Entry { route, handler } in table() {

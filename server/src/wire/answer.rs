@@ -298,6 +298,16 @@ pub enum LogLine {
 }
 
 impl LogLine {
+    /// The bytes of a piece of output, as they were written.
+    #[must_use]
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Log { text: Some(text), .. } => Some(text.clone().into_bytes()),
+            Self::Log { base64: Some(base64), .. } => crate::encoding::from_base64(base64),
+            _ => None,
+        }
+    }
+
     /// A frame of a run's output.
     #[must_use]
     pub fn of(frame: Frame) -> Self {
