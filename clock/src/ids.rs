@@ -83,6 +83,15 @@ impl IdGenerator {
         self.last.fetch_max(tick, Ordering::Relaxed);
     }
 
+    /// The highest id that any node gives out at this moment, unless it counts on ahead of its clock: a floor for
+    /// whoever cannot know which ids were given out until then.
+    #[must_use]
+    pub fn highest_at(at: Timestamp) -> u64 {
+        let millis = u64::try_from(at.duration_since(EPOCH).as_millis()).unwrap_or(0);
+        let millis = if millis >> MILLI_BITS == 0 { millis } else { 0 };
+        millis << (NODE_BITS + SEQUENCE_BITS) | ((1 << (NODE_BITS + SEQUENCE_BITS)) - 1)
+    }
+
     fn id(&self, tick: u64) -> u64 {
         ((tick >> SEQUENCE_BITS) << (NODE_BITS + SEQUENCE_BITS))
             | (self.node << SEQUENCE_BITS)
@@ -114,6 +123,19 @@ mod tests {
         assert_eq!(ids.next_id().get(), millis << 22 | 5 << 12);
         assert_eq!(ids.next_id().get(), millis << 22 | 5 << 12 | 1);
         assert!(IdGenerator::for_node(Arc::new(clock), 1024).is_err());
+    }
+
+    #[test]
+    fn the_highest_id_of_a_moment_is_a_floor_above_every_id_until_then() {
+        for node in [0, 1023] {
+            let (clock, ids) = generator(node);
+            clock.advance_now(Duration::from_millis(7));
+            let highest = IdGenerator::highest_at(clock.now());
+            assert!(ids.next_id().get() <= highest);
+            ids.raise_floor(highest);
+            assert!(ids.next_id().get() > highest);
+        }
+        assert!(IdGenerator::highest_at(Timestamp::MAX) < IdGenerator::highest_at(START));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod run_report;
 mod runs;
 mod serve;
 mod stopping;
+mod store;
 mod table;
 mod task_file;
 mod validate;
@@ -52,6 +53,9 @@ enum Command {
     Apply(remote::Apply),
     /// Show how a daemon is
     Status(remote::Status),
+    /// Look at a data directory, or save what can be saved of a damaged one
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Show the next instants at which a cron expression fires
     Next(expression::Next),
     /// Say in words what a cron expression means, and what to mind
@@ -108,6 +112,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Dev(dev) => in_runtime(dev.run()),
         Command::Serve(serve) => in_runtime(serve.run()),
         Command::Run(run) => in_runtime(run.run()),
+        Command::Store(store) => store.run(),
         Command::Next(next) => next.run(),
         Command::Explain(explain) => explain.run(),
         Command::Logs(logs) => in_runtime(logs.run()),

@@ -122,7 +122,7 @@ fn make_private(path: &Path) -> Result<PathBuf, OpenError> {
 }
 
 /// Whether there is a format that we know; an error if it is another one.
-fn read_format(root: &Path) -> Result<bool, OpenError> {
+pub(super) fn read_format(root: &Path) -> Result<bool, OpenError> {
     let path = root.join("FORMAT");
     let text = match fs::read(&path) {
         Ok(text) => text,
@@ -147,17 +147,34 @@ fn read_format(root: &Path) -> Result<bool, OpenError> {
     }
 }
 
+/// Keeps others from working on the directory while it is read, without changing a byte of it. None if there is
+/// no lock yet, and so never was a process in it.
+pub(super) fn lock_for_reading(root: &Path) -> Result<Option<File>, OpenError> {
+    let path = root.join("lock");
+    let mut file = match File::open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(OpenError::io("open", &path))?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Err(locked(root, &mut file)),
+        Err(TryLockError::Error(error)) => Err(OpenError::io("lock", &path)(error)),
+    }
+}
+
+fn locked(root: &Path, file: &mut File) -> OpenError {
+    let mut text = String::new();
+    // Who has it may be just about to write its number; then it stays unnamed.
+    let _ = file.read_to_string(&mut text);
+    OpenError::Locked { path: root.to_owned(), pid: text.trim().parse().ok() }
+}
+
 fn lock(root: &Path) -> Result<File, OpenError> {
     let path = root.join("lock");
     let mut file = private_file(&path).map_err(OpenError::io("open", &path))?;
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            // Who has it may be just about to write its number; then it stays unnamed.
-            let _ = file.read_to_string(&mut text);
-            return Err(OpenError::Locked { path: root.to_owned(), pid: text.trim().parse().ok() });
-        }
+        Err(TryLockError::WouldBlock) => return Err(locked(root, &mut file)),
         Err(TryLockError::Error(error)) => return Err(OpenError::io("lock", &path)(error)),
     }
     file.set_len(0)

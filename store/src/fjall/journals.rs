@@ -218,30 +218,32 @@ pub(super) fn copy_aside(database: &Path, aside: &Path) -> io::Result<PathBuf> {
         .ok_or_else(|| io::Error::other("there are too many copies already"))?;
     fs::create_dir(&folder)?;
     for journal in list(database)? {
-        copy_sparse(&journal.path, &folder.join(format!("{}.jnl", journal.number)))?;
+        copy(&journal.path, &folder.join(format!("{}.jnl", journal.number)), u64::MAX)?;
     }
     File::open(&folder)?.sync_all()?;
     File::open(aside)?.sync_all()?;
     Ok(folder)
 }
 
-/// Copies a file durably, without its zeros.
-pub(super) fn copy_sparse(from: &Path, to: &Path) -> io::Result<()> {
+/// Copies the beginning of a file durably, for us alone, and without storing its zeros.
+pub(super) fn copy(from: &Path, to: &Path, len: u64) -> io::Result<()> {
     use std::os::unix::fs::{FileExt, OpenOptionsExt};
     let source = File::open(from)?;
+    let len = len.min(source.metadata()?.len());
     let target = File::options().write(true).create_new(true).mode(0o600).open(to)?;
-    target.set_len(source.metadata()?.len())?;
+    target.set_len(len)?;
     let mut chunk = vec![0; BUFFER];
     let mut at = 0;
-    loop {
-        match source.read_at(&mut chunk, at)? {
-            0 => return target.sync_all(),
-            read => {
-                if chunk[..read].iter().any(|byte| *byte != 0) {
-                    target.write_all_at(&chunk[..read], at)?;
-                }
-                at += read as u64;
-            }
+    while at < len {
+        let most = BUFFER.min((len - at).try_into().unwrap_or(BUFFER));
+        let read = match source.read_at(&mut chunk[..most], at)? {
+            0 => break,
+            read => &chunk[..read],
+        };
+        if read.iter().any(|byte| *byte != 0) {
+            target.write_all_at(read, at)?;
         }
+        at += read.len() as u64;
     }
+    target.sync_all()
 }

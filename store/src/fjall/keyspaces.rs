@@ -67,10 +67,24 @@ pub(super) fn open(path: &Path, options: &Options) -> fjall::Result<(Database, K
 }
 
 impl Keyspaces {
+    /// Each with its name.
+    pub(super) fn named(&self) -> [(&'static str, &Keyspace); COUNT] {
+        let Self { meta, heads, definitions, names, keys, runs, open, of_task } = self;
+        [
+            ("meta", meta),
+            ("heads", heads),
+            ("definitions", definitions),
+            ("names", names),
+            ("keys", keys),
+            ("runs", runs),
+            ("open", open),
+            ("of_task", of_task),
+        ]
+    }
+
     /// Flushes and rewrites everything into its smallest form. Blocks for as long as that takes.
     pub(super) fn compact(&self) -> fjall::Result<()> {
-        let Self { meta, heads, definitions, names, keys, runs, open, of_task } = self;
-        for keyspace in [meta, heads, definitions, names, keys, runs, open, of_task] {
+        for (_, keyspace) in self.named() {
             keyspace.rotate_memtable_and_wait()?;
             keyspace.major_compact()?;
         }

@@ -14,6 +14,7 @@ mod keyspaces;
 mod open;
 mod open_error;
 mod options;
+mod repair;
 mod seal;
 mod shared;
 mod space;
@@ -25,8 +26,11 @@ mod conformance_tests;
 #[cfg(test)]
 mod open_tests;
 #[cfg(test)]
+mod repair_tests;
+#[cfg(test)]
 mod writer_tests;
 
 pub use embedded::FjallStore;
 pub use open_error::OpenError;
 pub use options::{FreeSpace, Options};
+pub use repair::{RepairError, Repaired, Survey, repair, survey};

@@ -39,7 +39,7 @@ fn make(mut directory: Directory, options: &Options) -> Result<Opened, OpenError
     match fs::exists(&seal).and_then(|there| if there { Seal::open(&seal) } else { Ok(None) }) {
         Err(error) => return Err(OpenError::io("read", &seal)(error)),
         Ok(Some(sealed)) if sealed.mark().sequence > 0 => {
-            let refuse = Refuse { directory: &directory, sealed: Some(sealed.mark().sequence), aside: None };
+            let refuse = Refuse { path: directory.root(), sealed: Some(sealed.mark().sequence), aside: None };
             return Err(refuse.damaged("the file FORMAT is missing"));
         }
         Ok(_) => {}
@@ -49,11 +49,13 @@ fn make(mut directory: Directory, options: &Options) -> Result<Opened, OpenError
     for folder in [&database, &directory.root().join("output"), &directory.aside()] {
         directory.make_folder(folder)?;
     }
-    let refuse = Refuse { directory: &directory, sealed: None, aside: None };
+    crash_point("store.make.begun");
+    let refuse = Refuse { path: directory.root(), sealed: None, aside: None };
     let core = open_database(&directory, options, &refuse)?;
     let sequence = core.sequence().map_err(|error| refuse.damaged(error))?;
     let mark = Mark { sequence, journals: journal_range(&directory)?, clean: false };
     let seal = Seal::create(&seal, mark).map_err(OpenError::io("write", &seal))?;
+    crash_point("store.make.sealed");
     directory.finish()?;
     Ok(Opened { core, seal, directory, sequence })
 }
@@ -72,7 +74,7 @@ fn remove_unfinished(database: &Path) -> Result<(), OpenError> {
 
 fn open_made(directory: Directory, options: &Options) -> Result<Opened, OpenError> {
     let (database, seal) = (directory.database(), directory.seal());
-    let mut refuse = Refuse { directory: &directory, sealed: None, aside: None };
+    let mut refuse = Refuse { path: directory.root(), sealed: None, aside: None };
     let mut seal = match Seal::open(&seal) {
         Ok(Some(seal)) => seal,
         Ok(None) => return Err(refuse.damaged("the seal cannot be read")),
@@ -83,11 +85,7 @@ fn open_made(directory: Directory, options: &Options) -> Result<Opened, OpenErro
     };
     let sealed = seal.mark();
     refuse.sealed = Some(sealed.sequence);
-    check_keyspaces(&database).map_err(|problem| refuse.damaged(problem))?;
-    let journals = journals::list(&database).map_err(OpenError::io("read", &database))?;
-    check_journals(&journals, sealed).map_err(|problem| refuse.damaged(problem))?;
-    let known = journals::is_known(&database).map_err(OpenError::io("read", &database))?;
-    let (last, would_lose) = if known { judge(&journals, &refuse)? } else { (None, true) };
+    let (last, would_lose) = examine(&database, sealed, &refuse)?;
     let acknowledged = sealed.sequence.max(last.unwrap_or(0));
     if would_lose {
         directory.make_folder(&directory.aside())?;
@@ -96,6 +94,7 @@ fn open_made(directory: Directory, options: &Options) -> Result<Opened, OpenErro
     }
 
     let core = open_database(&directory, options, &refuse)?;
+    crash_point("store.open.read");
     let sequence = core.sequence().map_err(|error| refuse.damaged(error))?;
     if sequence < acknowledged {
         return Err(refuse.behind(acknowledged, sequence));
@@ -112,8 +111,25 @@ fn open_made(directory: Directory, options: &Options) -> Result<Opened, OpenErro
     Ok(Opened { core, seal, directory, sequence })
 }
 
+/// Refuses what can be refused without the database. Answers the last commit in the journals, if they have one,
+/// and whether the database would cut off more than zeros.
+pub(super) fn examine(
+    database: &Path,
+    sealed: Mark,
+    refuse: &Refuse<'_>,
+) -> Result<(Option<u64>, bool), OpenError> {
+    check_keyspaces(database).map_err(|problem| refuse.damaged(problem))?;
+    let journals = journals::list(database).map_err(OpenError::io("read", database))?;
+    check_journals(&journals, sealed).map_err(|problem| refuse.damaged(problem))?;
+    if journals::is_known(database).map_err(OpenError::io("read", database))? {
+        judge(&journals, refuse)
+    } else {
+        Ok((None, true))
+    }
+}
+
 /// The database deletes a keyspace whose files are not all there, and starts with none if its own is missing.
-fn check_keyspaces(database: &Path) -> Result<(), String> {
+pub(super) fn check_keyspaces(database: &Path) -> Result<(), String> {
     if !database.join("version").exists() {
         return Err("the database's version file is missing".to_owned());
     }
@@ -185,7 +201,11 @@ fn judge(journals: &[Journal], refuse: &Refuse<'_>) -> Result<(Option<u64>, bool
     }
 }
 
-fn open_database(directory: &Directory, options: &Options, refuse: &Refuse<'_>) -> Result<Core, OpenError> {
+pub(super) fn open_database(
+    directory: &Directory,
+    options: &Options,
+    refuse: &Refuse<'_>,
+) -> Result<Core, OpenError> {
     let path = directory.database();
     // It asserts what damage can make untrue.
     match catch_unwind(AssertUnwindSafe(|| keyspaces::open(&path, options))) {
@@ -203,7 +223,7 @@ fn core(database: Database, keyspaces: Keyspaces) -> Core {
     Core { database, keyspaces, quarantine: Quarantine::default(), definitions: Definitions::default() }
 }
 
-fn journal_range(directory: &Directory) -> Result<(u64, u64), OpenError> {
+pub(super) fn journal_range(directory: &Directory) -> Result<(u64, u64), OpenError> {
     let database = directory.database();
     // The names of new journals are synced by the database itself; the folder's own name is ours.
     File::open(directory.root())
@@ -213,16 +233,16 @@ fn journal_range(directory: &Directory) -> Result<(u64, u64), OpenError> {
 }
 
 /// What a refusal says besides its reason.
-struct Refuse<'a> {
-    directory: &'a Directory,
-    sealed: Option<u64>,
-    aside: Option<PathBuf>,
+pub(super) struct Refuse<'a> {
+    pub(super) path: &'a Path,
+    pub(super) sealed: Option<u64>,
+    pub(super) aside: Option<PathBuf>,
 }
 
 impl Refuse<'_> {
-    fn damaged(&self, error: impl std::fmt::Display) -> OpenError {
+    pub(super) fn damaged(&self, error: impl std::fmt::Display) -> OpenError {
         OpenError::Damaged {
-            path: self.directory.root().to_owned(),
+            path: self.path.to_owned(),
             error: error.to_string(),
             sealed: self.sealed,
             aside: self.aside.clone(),
@@ -230,7 +250,7 @@ impl Refuse<'_> {
     }
 
     fn behind(&self, sealed: u64, found: u64) -> OpenError {
-        let (path, aside) = (self.directory.root().to_owned(), self.aside.clone());
+        let (path, aside) = (self.path.to_owned(), self.aside.clone());
         OpenError::BehindSeal { path, sealed, found, aside }
     }
 }

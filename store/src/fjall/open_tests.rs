@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 impl Opened {
-    fn commit(&mut self, padding: usize) {
+    pub(super) fn commit(&mut self, padding: usize) {
         self.sequence += 1;
         let mut batch = self.core.batch(self.sequence, 1);
         let meta = Meta { epoch: self.sequence, id_floor: 0 };
@@ -28,18 +28,18 @@ impl Opened {
         batch.durability(Some(PersistMode::SyncData)).commit().unwrap();
     }
 
-    fn seal(&mut self, clean: bool) {
+    pub(super) fn seal(&mut self, clean: bool) {
         let journals = journals::range(&self.directory.database()).unwrap();
         self.seal.write(Mark { sequence: self.sequence, journals, clean }).unwrap();
     }
 }
 
-fn attempt(path: &Path) -> Result<Opened, OpenError> {
+pub(super) fn attempt(path: &Path) -> Result<Opened, OpenError> {
     open(path, &Options::default())
 }
 
 /// A directory with ten commits, sealed, and left as a crash leaves it.
-fn crashed() -> (TempDir, PathBuf) {
+pub(super) fn crashed() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data");
     let mut store = attempt(&path).unwrap();
@@ -49,24 +49,24 @@ fn crashed() -> (TempDir, PathBuf) {
 }
 
 /// Where the last written byte of the only journal is.
-fn journal(path: &Path) -> (PathBuf, u64) {
+pub(super) fn journal(path: &Path) -> (PathBuf, u64) {
     let [journal] = &journals::list(&path.join("db")).unwrap()[..] else { panic!("one journal") };
     let bytes = fs::read(&journal.path).unwrap();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1;
     (journal.path.clone(), end)
 }
 
-fn truncate(path: &Path, len: u64) {
+pub(super) fn truncate(path: &Path, len: u64) {
     fs::File::options().write(true).open(path).unwrap().set_len(len).unwrap();
 }
 
-fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
+pub(super) fn overwrite(path: &Path, at: u64, bytes: &[u8]) {
     use std::os::unix::fs::FileExt;
     fs::File::options().write(true).open(path).unwrap().write_all_at(bytes, at).unwrap();
 }
 
 /// Every file with its content.
-fn content(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(super) fn content(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = BTreeMap::new();
     let mut folders = vec![path.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -201,7 +201,7 @@ fn copy_of(path: &Path, to: &Path) -> PathBuf {
 }
 
 /// All but the lock, which says who looked.
-fn content_of_store(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+pub(super) fn content_of_store(path: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     content(path).into_iter().filter(|(name, _)| !name.ends_with("lock")).collect()
 }
 

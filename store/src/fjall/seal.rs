@@ -45,19 +45,16 @@ impl Seal {
         Ok(seal)
     }
 
-    /// Reads the newer of the slots that can be read; none if neither can.
+    /// Opens it by the newer of the slots that can be read; none if neither can.
     pub(super) fn open(path: &Path) -> io::Result<Option<Self>> {
         let file = options().open(path)?;
-        let mut newest = None;
-        for slot in 0..2 {
-            let mut bytes = [0; LEN];
-            match file.read_exact_at(&mut bytes, slot * SLOT) {
-                Ok(()) => newest = newest.max(decode(&bytes)),
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let newest = newest(&file)?;
         Ok(newest.map(|Slot { generation, mark }| Self { file, generation, mark }))
+    }
+
+    /// What a seal says, of one that is not going to be written.
+    pub(super) fn read(path: &Path) -> io::Result<Option<Mark>> {
+        Ok(newest(&File::open(path)?)?.map(|slot| slot.mark))
     }
 
     /// What it says.
@@ -74,6 +71,19 @@ impl Seal {
         self.mark = mark;
         Ok(())
     }
+}
+
+fn newest(file: &File) -> io::Result<Option<Slot>> {
+    let mut newest = None;
+    for slot in 0..2 {
+        let mut bytes = [0; LEN];
+        match file.read_exact_at(&mut bytes, slot * SLOT) {
+            Ok(()) => newest = newest.max(decode(&bytes)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(newest)
 }
 
 fn options() -> OpenOptions {

@@ -29,9 +29,11 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Records in a batch after which no further request joins it. From 100 on a sync costs little for each;
-/// beyond 500 the database stalls when it rotates its memtables (measured). A record has 64 KiB at most, so a
-/// batch has 32 MiB at most, but for a single request that is larger by itself.
+/// beyond 500 the database stalls when it rotates its memtables (measured).
 const BATCH: usize = 512;
+/// Bytes of runs in a batch after which no further request joins it. A record may have 64 KiB, and 512 of them 32
+/// MiB: eight memtables at once, and a sync for which everybody waits. So a batch has this and one request at most.
+const BATCH_BYTES: usize = 4 << 20;
 /// The seal is at most this far behind. Each writing of it is a sync of its own.
 const SEAL_EVERY: Duration = Duration::from_secs(1);
 
@@ -137,6 +139,7 @@ impl Writer {
         let mut records = 0;
         let now = self.clock.now();
         while records < BATCH
+            && batch.bytes() < BATCH_BYTES
             && let Some(letter) = backlog.pop_front()
         {
             let (request, reply) = match letter {

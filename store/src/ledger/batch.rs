@@ -27,6 +27,7 @@ pub struct Batch {
     pub(super) prune_cursors: BTreeMap<TaskId, Option<RunId>>,
     pub(super) session: Option<SessionState>,
     pub(super) requests: u64,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -88,6 +89,12 @@ impl Batch {
             self.changes().filter(move |change| !apart || is_second(change) == (number == 1))
         });
         commits.filter(|changes| changes.clone().next().is_some())
+    }
+
+    /// How large the records of its runs are together, at most.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// All writes, each key once.
@@ -157,6 +164,7 @@ impl Batch {
             *written = true;
             self.grown.insert(after.task);
         }
+        self.bytes += super::size::of_run(&after);
         self.runs.insert(id, Some(after));
     }
 

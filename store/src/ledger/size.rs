@@ -69,7 +69,7 @@ pub(super) fn fit(run: &mut Run, at: Timestamp) {
 }
 
 /// An upper bound of a run's size, without writing it down.
-fn of_run(run: &Run) -> usize {
+pub(super) fn of_run(run: &Run) -> usize {
     let outcome = run.outcome.as_ref().map_or(0, |outcome| {
         outcome.result.as_ref().map_or(0, of_value)
             + outcome.error.as_ref().map_or(0, |failure| EVENT + failure.message.len())
