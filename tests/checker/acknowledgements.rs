@@ -32,6 +32,7 @@ pub(super) fn check(history: &History, findings: &mut Findings) {
                 }
                 None => findings.add("I3", format_args!("{run} was told to be {state} and is not there")),
             },
+            Told::CancelWanted { .. } => {}
             Told::Canceled { run, state } => canceled(history, run, state, findings),
         }
     }

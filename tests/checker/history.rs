@@ -102,6 +102,8 @@ pub(crate) enum Told {
     Accepted { task: String, key: String, run: String },
     /// The end of a run.
     Ended { run: String, state: String },
+    /// A cancel was asked for; whether it came through is not known.
+    CancelWanted { run: String },
     /// A cancel was answered while the run was in this state.
     Canceled { run: String, state: String },
 }

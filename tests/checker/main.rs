@@ -26,7 +26,7 @@ fn rule(task: &str, dues: Dues) -> Rule {
         restarts: 0,
         repeats_lost: false,
         times_out: false,
-        replaces: false,
+        displaced: false,
         caught_up: None,
     }
 }
@@ -130,6 +130,7 @@ fn sound() -> History {
     ];
     let run = scribe.record("idem", "manual", T + 2, "canceled", 1);
     scribe.line(Word::Start, &run, "idem", 1, T + 2, 0);
+    scribe.history.told.push(Told::CancelWanted { run: run.clone() });
     scribe.history.told.push(Told::Canceled { run, state: "stopping".to_owned() });
 
     let run = scribe.record("flaky", "schedule", T + 5 * SECOND, "succeeded", 2);
@@ -286,7 +287,7 @@ const DOCTORED: &[(&str, Doctor, &str)] = &[
     (
         "a cancel that was told and forgotten",
         |h| {
-            let Told::Canceled { run, .. } = h.told[2].clone() else { panic!("not the cancel") };
+            let Told::Canceled { run, .. } = h.told[3].clone() else { panic!("not the cancel") };
             in_both(h, |records| records.get_mut(&run).expect("there").state = "failed".to_owned());
         },
         "I3",

@@ -25,9 +25,9 @@ pub(crate) struct Rule {
     /// It has a timeout, so its work may be ended without a word.
     #[serde(default)]
     pub(crate) times_out: bool,
-    /// A newer run may end an older one.
+    /// Its runs may be ended though no caller asked for it: by a newer one, or with their task.
     #[serde(default)]
-    pub(crate) replaces: bool,
+    pub(crate) displaced: bool,
     /// Most runs caught up after one downtime.
     #[serde(default)]
     pub(crate) caught_up: Option<usize>,

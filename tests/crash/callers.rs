@@ -91,6 +91,7 @@ impl Caller {
 
     /// Asks once; without an answer nothing is known.
     fn cancel(&mut self, run: &str) {
+        self.tell(&Told::CancelWanted { run: run.to_owned() });
         if let Some(canceled) = post(&self.socket, &format!("/v1/runs/{run}:cancel"), &json!({})) {
             self.tell(&Told::Canceled { run: run.to_owned(), state: text(&canceled["state"]) });
         }
@@ -109,7 +110,7 @@ fn text(value: &Value) -> String {
 }
 
 /// The answer, if there is a whole one and it says yes.
-fn post(socket: &Path, path: &str, body: &Value) -> Option<Value> {
+pub(crate) fn post(socket: &Path, path: &str, body: &Value) -> Option<Value> {
     let mut stream = UnixStream::connect(socket).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let body = body.to_string();

@@ -7,6 +7,7 @@ use crate::checker::history::{History, Line, Record, Rules, Word, records};
 use crate::checker::rule::SECOND;
 use crate::daemon::{self, Daemon};
 use crate::scenarios::Met;
+use crate::tasks::More;
 use crate::{checker, tasks, time};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -22,7 +23,7 @@ const EPSILON: i64 = 2 * SECOND;
 pub(crate) struct Place {
     pub(crate) name: &'static str,
     root: PathBuf,
-    impatient: bool,
+    pub(crate) more: More,
     rules: Rules,
     /// Looks at the records until now.
     looks: usize,
@@ -33,15 +34,15 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) fn new(name: &'static str, impatient: bool) -> Self {
+    pub(crate) fn new(name: &'static str, more: More) -> Self {
         let root =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("crash-{}-{name}", std::process::id()));
         fs::create_dir_all(&root).expect("a directory");
         for empty in ["witness", "told"] {
             fs::write(root.join(empty), "").expect("write");
         }
-        let rules = Rules { tasks: tasks::rules(impatient), made_after: time::wall(), ..Rules::default() };
-        let place = Self { name, root, impatient, rules, looks: 0, met: BTreeMap::new(), ready: Vec::new() };
+        let rules = Rules { tasks: tasks::rules(more), made_after: time::wall(), ..Rules::default() };
+        let place = Self { name, root, more, rules, looks: 0, met: BTreeMap::new(), ready: Vec::new() };
         place.write_tasks(false, 100_000);
         place
     }
@@ -55,7 +56,7 @@ impl Place {
     }
 
     pub(crate) fn write_tasks(&self, paused: bool, kept: u32) {
-        let text = tasks::toml(&self.path("witness"), self.impatient, paused, kept);
+        let text = tasks::toml(&self.path("witness"), self.more, paused, kept);
         // Never half a file, should a daemon read it now.
         fs::write(self.path("tasks.new"), text).expect("write");
         fs::rename(self.path("tasks.new"), self.path("tasks.toml")).expect("rename");

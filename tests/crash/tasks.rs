@@ -30,7 +30,7 @@ fn rule(task: &str, dues: Dues) -> Rule {
         restarts: 0,
         repeats_lost: false,
         times_out: false,
-        replaces: false,
+        displaced: false,
         caught_up: None,
     }
 }
@@ -64,7 +64,7 @@ fn all() -> Vec<Task> {
         task("queue-one", "every = \"1s\"\noverlap = \"queue_one\"\n", 1400, "0").rule(one),
         task("queue-all", "every = \"1s\"\noverlap = { queue_all = { max = 2 } }\n", 1200, "0").rule(one),
         task("replace", "every = \"1s\"\noverlap = \"replace\"\n", 1500, "0").rule(|rule| {
-            (rule.at_once, rule.replaces) = (Some(1), true);
+            (rule.at_once, rule.displaced) = (Some(1), true);
         }),
         task("limit", "every = \"1s\"\nconcurrency = 2\n", 1100, "0").rule(|rule| rule.at_once = Some(2)),
         task("keyed-a", "every = \"1s\"\nconcurrency = { limit = 1, key = \"both\" }\n", 300, "0")
@@ -105,8 +105,8 @@ fn impatient() -> Vec<Task> {
     vec![
         task("misses-all", "every = \"1s\"\ngrace = \"1s\"\ncatch_up = \"skip\"\n", 5, "0")
             .rule(caught_up(0)),
-        task("misses-most", "every = \"1s\"\ngrace = \"1s\"\ncatch_up = \"latest\"\n", 5, "0")
-            .rule(caught_up(1)),
+        task("misses-most", "every = \"3s\"\ngrace = \"1s\"\ncatch_up = \"latest\"\n", 5, "0")
+            .rule(|rule| (rule.dues, rule.caught_up) = (Dues::Every(3), Some(1))),
         task(
             "misses-some",
             "every = \"1s\"\ngrace = \"1s\"\ncatch_up = { policy = \"all\", limit = 3 }\n",
@@ -123,26 +123,42 @@ fn manual() -> Vec<Task> {
     vec![task("asked", "", 10, "0").rule(never), task("asked-slow", "", 700, "0").rule(never)]
 }
 
-fn chosen(impatient_too: bool) -> Vec<Task> {
+/// The name of the task that is there only if wanted, and deleted again.
+pub(crate) const DOOMED: &str = "doomed";
+
+/// Which tasks a place has beside the twenty.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct More {
+    pub(crate) impatient: bool,
+    pub(crate) doomed: bool,
+}
+
+fn chosen(more: More) -> Vec<Task> {
     let mut tasks = all();
     tasks.extend(manual());
-    if impatient_too {
+    if more.impatient {
         tasks.extend(impatient());
+    }
+    if more.doomed {
+        let doomed = task(DOOMED, "concurrency = 1\n", 700, "0");
+        tasks.push(doomed.rule(|rule| {
+            (rule.dues, rule.displaced, rule.at_once) = (Dues::Never, true, Some(1));
+        }));
     }
     tasks
 }
 
 /// What the checker has to know of them.
-pub(crate) fn rules(impatient: bool) -> Vec<Rule> {
-    chosen(impatient).into_iter().map(|task| task.rule).collect()
+pub(crate) fn rules(more: More) -> Vec<Rule> {
+    chosen(more).into_iter().map(|task| task.rule).collect()
 }
 
 /// The task file.
-pub(crate) fn toml(witness: &Path, impatient: bool, paused: bool, kept: u32) -> String {
+pub(crate) fn toml(witness: &Path, more: More, paused: bool, kept: u32) -> String {
     let exe = std::env::current_exe().expect("our own path").display().to_string();
     let witness = witness.display();
     let mut text = String::new();
-    for Task { toml, work, milliseconds, codes, rule } in chosen(impatient) {
+    for Task { toml, work, milliseconds, codes, rule } in chosen(more) {
         let name = rule.task;
         let work = match work {
             Work::Argv => format!("argv = ['{exe}', 'job', '{witness}', '{milliseconds}', '{codes}']"),

@@ -3,6 +3,7 @@
 use super::Met;
 use crate::chance::Chance;
 use crate::place::Place;
+use crate::tasks::More;
 use crate::time;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ const READY: Duration = Duration::from_secs(20);
 
 /// Kills at random, 5 to 400 ms after the daemon is ready.
 pub(crate) fn random(mut chance: Chance, cycles: u64) -> Met {
-    let mut place = Place::new("kills", false);
+    let mut place = Place::new("kills", More::default());
     let callers = place.callers(5, &mut chance);
     for _ in 0..cycles {
         let daemon = place.served();
@@ -44,7 +45,7 @@ const RECOVERY: [&str; 9] = [
 
 /// Dies five times in a row while it recovers from its last death, at each point once as the first of them.
 pub(crate) fn in_recovery(mut chance: Chance) -> Met {
-    let mut place = Place::new("recovery", false);
+    let mut place = Place::new("recovery", More::default());
     for first in RECOVERY {
         let daemon = place.served();
         time::pause(Duration::from_millis(1100));

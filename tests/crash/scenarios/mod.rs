@@ -45,6 +45,8 @@ pub(crate) fn all(cycles: u64) -> Vec<Scenario> {
         ("kills", Box::new(move |chance| kills::random(chance, cycles))),
         ("points", Box::new(points::each_point)),
         ("recovery", Box::new(kills::in_recovery)),
+        ("deletion", Box::new(points::while_deleting)),
+        ("making", Box::new(points::while_making)),
         ("prune", Box::new(points::while_pruning)),
         ("pauses", Box::new(pauses::longer_than_any_timeout)),
         ("two", Box::new(pauses::two_daemons)),

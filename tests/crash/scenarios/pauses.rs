@@ -4,6 +4,7 @@ use super::Met;
 use crate::chance::Chance;
 use crate::checker::rule::SECOND;
 use crate::place::Place;
+use crate::tasks::More;
 use crate::time;
 use rustix::process::Signal;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 /// Stops the daemon, not its jobs, three times; then it goes on. Nothing is done twice, and what was missed is told
 /// as the policies say (the checker counts both).
 pub(crate) fn longer_than_any_timeout(mut chance: Chance) -> Met {
-    let mut place = Place::new("pauses", true);
+    let mut place = Place::new("pauses", More { impatient: true, ..More::default() });
     let daemon = place.served();
     let callers = place.callers(2, &mut chance);
     time::pause(Duration::from_secs(2));
@@ -31,7 +32,7 @@ pub(crate) fn longer_than_any_timeout(mut chance: Chance) -> Met {
 
     let runs = place.last();
     let of = |task: &str| runs.iter().filter(|record| record.task == task).collect::<Vec<_>>();
-    for (task, caught_up) in [("misses-all", 0), ("misses-most", 1), ("misses-some", 3)] {
+    for (task, caught_up) in [("misses-all", 0..=0), ("misses-most", 0..=4), ("misses-some", 3..=12)] {
         let records = of(task);
         let missed: i64 = records
             .iter()
@@ -40,9 +41,9 @@ pub(crate) fn longer_than_any_timeout(mut chance: Chance) -> Met {
             .sum();
         let caught = records.iter().filter(|r| r.trigger == "catch_up" && r.missed.is_none()).count();
         println!("pauses: {task}: {missed} dues missed, {caught} caught up");
-        assert!(missed >= 4, "{task} missed {missed}");
-        // Three pauses and one death, each with its own catching up; later looks may be two for one pause.
-        assert!((caught == 0) == (caught_up == 0), "{task} caught up {caught}");
+        assert!(missed >= 3, "{task} missed {missed}");
+        // Four times; under `latest` nothing is late that comes in time to be looked at.
+        assert!(caught_up.contains(&caught), "{task} caught up {caught}");
     }
     place.done()
 }
@@ -50,7 +51,7 @@ pub(crate) fn longer_than_any_timeout(mut chance: Chance) -> Met {
 /// The second is refused with the pid of the first, which goes on unharmed; also by another name of the directory;
 /// and when the first is dead but its jobs are not, the next one starts.
 pub(crate) fn two_daemons(_: Chance) -> Met {
-    let mut place = Place::new("two", false);
+    let mut place = Place::new("two", More::default());
     let first = place.served();
     let link = place.path("link");
     std::os::unix::fs::symlink(place.data(), &link).expect("a link");

@@ -3,6 +3,9 @@
 use super::Met;
 use crate::chance::Chance;
 use crate::place::Place;
+use crate::tasks::{DOOMED, More};
+use rustix::process::Signal;
+use serde_json::json;
 use std::time::Duration;
 
 /// A point, and how often it is died at. Where the state between exit and record is met, more often.
@@ -33,7 +36,7 @@ const POINTS: [(&str, u64); 20] = [
 const PASSES: Duration = Duration::from_secs(30);
 
 pub(crate) fn each_point(mut chance: Chance) -> Met {
-    let mut place = Place::new("points", false);
+    let mut place = Place::new("points", More::default());
     let callers = place.callers(2, &mut chance);
     for (point, times) in POINTS {
         for _ in 0..times {
@@ -55,11 +58,57 @@ pub(crate) fn each_point(mut chance: Chance) -> Met {
     place.done()
 }
 
+/// Dies between the tombstone of a task and the end of its runs.
+pub(crate) fn while_deleting(_: Chance) -> Met {
+    let mut place = Place::new("deletion", More { doomed: true, ..More::default() });
+    for round in 0..3 {
+        place.more.doomed = true;
+        place.write_tasks(false, 100_000);
+        let mut daemon = place.serve(Some("coordinator.after_tombstone:1")).expect("it comes up");
+        // One at work and two that wait for it.
+        for number in 0..3 {
+            let key = json!({ "idempotency_key": format!("doomed-{round}-{number}") });
+            let path = format!("/v1/tasks/{DOOMED}:run");
+            crate::callers::post(&place.data().join("punctual.sock"), &path, &key).expect("an answer");
+        }
+        place.more.doomed = false;
+        place.write_tasks(false, 100_000);
+        daemon.signal(Signal::HUP);
+        let ended = daemon.ended(PASSES).expect("no task was deleted");
+        assert!(ended.crashed(), "{ended:?}");
+        place.killed(true);
+    }
+    place.heal();
+    place.judge();
+    let runs = place.last();
+    let ended = runs.iter().filter(|run| run.task == DOOMED && run.state == "canceled").count();
+    println!("deletion: {ended} runs of deleted tasks ended by the next start");
+    assert!(ended >= 6, "{ended} of 9 were ended; the others can have been at work when the daemon died");
+    place.done()
+}
+
+/// Dies while the data directory is made, which is then made again.
+pub(crate) fn while_making(_: Chance) -> Met {
+    let mut met = Met::default();
+    for point in ["store.open.locked", "store.make.begun", "store.make.sealed", "store.before_commit"] {
+        let mut place = Place::new("making", More::default());
+        for _ in 0..3 {
+            let crashed = place.serve(Some(&format!("{point}:1"))).err().is_some_and(|ended| ended.crashed());
+            assert!(crashed, "{point} was not passed");
+            place.killed(false);
+        }
+        place.heal();
+        place.judge();
+        met.add(place.done());
+    }
+    met
+}
+
 /// Dies while the history is cut to what is kept. Records go here, so what is judged is that the daemon starts
 /// again, that all that is left is whole, and that no more than wanted is left at the end.
 pub(crate) fn while_pruning(_: Chance) -> Met {
     const KEPT: u32 = 5;
-    let mut place = Place::new("prune", false);
+    let mut place = Place::new("prune", More::default());
     let mut daemon = place.served();
     // More than what is kept, plus what the store lets pass before it thinks of pruning.
     assert!(daemon.ended(Duration::from_secs(34)).is_none());
