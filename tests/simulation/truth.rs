@@ -1,0 +1,474 @@
+//! What the world knows of the engine, kept apart from it: every durable change passes by here and is judged
+//! against the invariants at once. Pure bookkeeping: it is told what happened and when.
+
+use crate::oracle::{self, Oracle, Reach};
+use crate::trace::Trace;
+use jiff::{SignedDuration, Timestamp};
+use punctual::model::overlap::SkipWhy;
+use punctual::model::state::Missed;
+use punctual::model::{CatchUpPolicy, Life, Overlap, Run, RunId, RunState, Task, TaskId, Trigger};
+use punctual::store::{Fence, Page, StoredTask};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long after its time a due may get its record while nothing is in the way.
+const PROMPT: SignedDuration = SignedDuration::from_secs(1);
+
+/// A task as the world knows it.
+pub(crate) struct TaskTruth {
+    pub(crate) task: Arc<Task>,
+    pub(crate) deleted: bool,
+    /// All dues of the current schedules, in seconds.
+    dues: Arc<Vec<i64>>,
+    /// Every due up to here has its record.
+    pub(crate) covered: Timestamp,
+    /// The `run_at` of the newest of them: no later due may run before it.
+    last_run_at: Timestamp,
+    pub(crate) unfinished: BTreeSet<RunId>,
+    /// Runs that have ended, newest last; only some, to pick from.
+    pub(crate) ended: Vec<RunId>,
+}
+
+/// A run as the world knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct RunTruth {
+    pub(crate) task: TaskId,
+    pub(crate) forced: bool,
+    pub(crate) life: Life,
+    pub(crate) run_at: Timestamp,
+}
+
+/// Work that lives.
+#[derive(Debug, Clone)]
+pub(crate) struct Living {
+    pub(crate) task: Arc<Task>,
+    pub(crate) attempt: u32,
+    pub(crate) forced: bool,
+    pub(crate) caught_up: bool,
+    /// In a process of its own: it survives the node.
+    pub(crate) process: bool,
+    /// Somebody watches it.
+    pub(crate) attached: bool,
+    /// When it ends by itself, on the monotonic clock.
+    pub(crate) until: Option<Duration>,
+}
+
+/// How often things happened, so that a test can say that they did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) runs: u64,
+    pub(crate) missed: u64,
+    pub(crate) skipped: u64,
+    pub(crate) caught_up: u64,
+    pub(crate) started: u64,
+    pub(crate) recovered: u64,
+    pub(crate) lost: u64,
+    pub(crate) canceled: u64,
+    pub(crate) crashes: u64,
+    pub(crate) store_faults: u64,
+    pub(crate) stops: u64,
+    pub(crate) jumps: u64,
+    pub(crate) changes: u64,
+    pub(crate) promises: u64,
+    pub(crate) stale: u64,
+    pub(crate) pruned: u64,
+    pub(crate) most_living: u64,
+}
+
+pub(crate) struct Truth {
+    pub(crate) trace: Trace,
+    pub(crate) oracle: Oracle,
+    pub(crate) wrong: Vec<String>,
+    pub(crate) tasks: BTreeMap<TaskId, TaskTruth>,
+    pub(crate) runs: BTreeMap<RunId, RunTruth>,
+    pub(crate) living: BTreeMap<RunId, Living>,
+    pub(crate) epoch: u64,
+    pub(crate) counts: Counts,
+    /// Wall time of the last start or clock jump.
+    pub(crate) undisturbed_since: Timestamp,
+    /// The latest wall time that was ever seen.
+    pub(crate) latest_wall: Timestamp,
+}
+
+/// The dues that a write claims to have dealt with.
+pub(crate) struct Dealt {
+    pub(crate) task: TaskId,
+    pub(crate) revision: u64,
+    pub(crate) checkpoint: Timestamp,
+}
+
+impl Truth {
+    pub(crate) fn new(reach: Reach, start: Timestamp, loud: bool) -> Self {
+        Self {
+            trace: Trace::new(loud),
+            oracle: Oracle::new(reach),
+            wrong: Vec::new(),
+            tasks: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            living: BTreeMap::new(),
+            epoch: 0,
+            counts: Counts::default(),
+            undisturbed_since: start,
+            latest_wall: start,
+        }
+    }
+
+    /// Something that must not be.
+    pub(crate) fn wrong(&mut self, what: String) {
+        self.trace.line(format_args!("WRONG {what}"));
+        self.wrong.push(what);
+    }
+
+    fn must(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.wrong(what());
+        }
+    }
+
+    /// Every write names its session: only the newest may.
+    pub(crate) fn written(&mut self, epoch: u64, what: &str) {
+        let newest = self.epoch;
+        self.must(epoch == newest, || {
+            format!("{what} was accepted under epoch {epoch}, the newest is {newest}")
+        });
+    }
+
+    pub(crate) fn session(&mut self, epoch: u64, floor: u64) {
+        let before = self.epoch;
+        self.must(epoch > before, || format!("epoch {epoch} after {before}"));
+        let highest = self.runs.keys().next_back().map_or(0, |id| id.get());
+        self.must(floor >= highest, || format!("id floor {floor:x} is below a known id {highest:x}"));
+        self.epoch = epoch;
+        self.trace.line(format_args!("session {epoch}"));
+    }
+
+    pub(crate) fn task_put(&mut self, stored: &StoredTask, raised: bool, now: Timestamp) {
+        let task = &stored.task;
+        let id = task.id;
+        self.counts.changes += 1;
+        self.trace.line(format_args!("{now} task {id} rev {} {:?}", task.revision, task.spec.status));
+        let before = self.tasks.remove(&id);
+        let moved = before.as_ref().is_none_or(|before| {
+            before.task.spec.schedules != task.spec.schedules
+                || before.task.spec.timezone != task.spec.timezone
+        });
+        let dues = match &before {
+            Some(before) if !moved => Arc::clone(&before.dues),
+            _ => Arc::new(self.oracle.dues(task)),
+        };
+        if let Some(before) = &before {
+            let (old, new) = (before.task.revision, task.revision);
+            self.must(new == old + 1 && !before.deleted, || format!("task {id}: revision {new} after {old}"));
+        }
+        let mut truth = TaskTruth {
+            task: Arc::clone(task),
+            deleted: false,
+            dues,
+            covered: before.as_ref().map_or(Timestamp::MIN, |before| before.covered),
+            last_run_at: before.as_ref().map_or(Timestamp::MIN, |before| before.last_run_at),
+            unfinished: before.as_ref().map_or_else(BTreeSet::new, |before| before.unfinished.clone()),
+            ended: before.map_or_else(Vec::new, |before| before.ended),
+        };
+        if raised {
+            truth.covered = truth.covered.max(truth.beginning(now));
+            truth.last_run_at = Timestamp::MIN;
+        }
+        let (expected, found) = (truth.covered, stored.progress.checkpoint);
+        self.must(found == Some(expected), || {
+            format!("task {id}: checkpoint {found:?} after a change at {now}, expected {expected}")
+        });
+        self.tasks.insert(id, truth);
+    }
+
+    pub(crate) fn task_deleted(&mut self, id: TaskId, now: Timestamp) {
+        self.counts.changes += 1;
+        self.trace.line(format_args!("{now} task {id} deleted"));
+        match self.tasks.get_mut(&id) {
+            Some(task) => task.deleted = true,
+            None => self.wrong(format!("an unknown task {id} was deleted")),
+        }
+    }
+
+    /// Dues have become records.
+    pub(crate) fn materialised(&mut self, dealt: &Dealt, births: &[Run], replaced: &[Run], now: Timestamp) {
+        let Some(truth) = self.tasks.get(&dealt.task) else {
+            return self.wrong(format!("dues of an unknown task {}", dealt.task));
+        };
+        let task = Arc::clone(&truth.task);
+        if truth.deleted || !task.is_active() || task.revision != dealt.revision {
+            self.wrong(format!(
+                "dues of task {} revision {}, which is not active at it",
+                task.id, dealt.revision
+            ));
+        }
+        let mut caught_up = 0u32;
+        // Judged before the births, as the engine has to.
+        let in_the_way = self.in_the_way(task.id);
+        for (place, run) in births.iter().enumerate() {
+            caught_up += u32::from(run.trigger == Trigger::CatchUp && !is_missed(run));
+            self.due(&task, run, now);
+            if place == 0 && task.spec.overlap == Overlap::Skip && run.trigger == Trigger::Schedule {
+                let waits = run.state().is_waiting() || run.state().is_at_work();
+                self.must(!(waits && in_the_way), || format!("run {} overlaps under skip", run.id));
+                let skipped = matches!(run.state(), RunState::Skipped { .. });
+                self.must(!skipped || in_the_way, || format!("run {} was skipped for nothing", run.id));
+            }
+            self.adopt(run, now, "born");
+        }
+        let limit = match task.spec.catch_up.policy {
+            CatchUpPolicy::Skip => 0,
+            CatchUpPolicy::Latest => 1,
+            CatchUpPolicy::All => task.spec.catch_up.limit,
+        };
+        self.must(caught_up <= limit, || format!("task {}: {caught_up} caught up, limit {limit}", task.id));
+        let covered = self.tasks.get(&task.id).map(|truth| truth.covered);
+        self.must(covered == Some(dealt.checkpoint), || {
+            format!("task {}: checkpoint {} but records up to {covered:?}", task.id, dealt.checkpoint)
+        });
+        for run in replaced {
+            self.moved(run, now, "replaced");
+        }
+    }
+
+    /// One record of one due, or of a range: it must begin exactly where the last one ended.
+    fn due(&mut self, task: &Task, run: &Run, now: Timestamp) {
+        let since = self.undisturbed_since;
+        let Some(truth) = self.tasks.get_mut(&task.id) else { return };
+        let rest = truth.rest();
+        let expected = rest.first().copied().map(second);
+        let mut wrong = None;
+        if let RunState::Missed(Missed { from, to, count, at_least, .. }) = run.state() {
+            let covered = rest.iter().take_while(|due| second(**due) <= to).count();
+            let ends = covered > 0 && second(rest[covered - 1]) == to;
+            let counted = if at_least { count <= covered as u64 } else { count == covered as u64 };
+            if expected != Some(from) || !ends || !counted {
+                wrong = Some(format!(
+                    "task {}: missed {from} to {to} ({count}), expected from {expected:?} ({covered})",
+                    task.id
+                ));
+            }
+            truth.covered = to;
+            self.counts.missed += count;
+        } else {
+            if expected != Some(run.scheduled_for) {
+                wrong = Some(format!("task {}: due {}, expected {expected:?}", task.id, run.scheduled_for));
+            }
+            let may_run = oracle::run_at(task, run.scheduled_for);
+            // A due is as late as the latest before it: it does not overtake one with more jitter.
+            let run_at = run.run_at.max(truth.last_run_at);
+            let late = now.duration_since(run_at.max(since));
+            let grace = SignedDuration::try_from(task.spec.grace).expect("a short grace");
+            let lateness = now.duration_since(run.run_at);
+            if may_run > now || run.run_at < may_run {
+                wrong = Some(format!("run {} at {now}, before its time {may_run}", run.id));
+            } else if run.trigger == Trigger::Schedule
+                && (late > PROMPT || now.duration_since(run_at) > grace)
+            {
+                wrong = Some(format!(
+                    "run {} of {} only at {now}, undisturbed since {since}",
+                    run.id, run.run_at
+                ));
+            } else if run.trigger == Trigger::CatchUp && lateness <= grace {
+                wrong =
+                    Some(format!("run {} of {} was caught up within the grace at {now}", run.id, run.run_at));
+            }
+            truth.covered = run.scheduled_for;
+            truth.last_run_at = truth.last_run_at.max(run.run_at);
+            self.counts.caught_up += u64::from(run.trigger == Trigger::CatchUp);
+        }
+        if let Some(wrong) = wrong {
+            self.wrong(wrong);
+        }
+    }
+
+    fn in_the_way(&self, task: TaskId) -> bool {
+        self.tasks.get(&task).is_some_and(|truth| {
+            truth.unfinished.iter().any(|id| self.runs.get(id).is_some_and(|run| !run.forced))
+        })
+    }
+
+    /// A run that is new.
+    pub(crate) fn adopt(&mut self, run: &Run, now: Timestamp, how: &str) {
+        let id = run.id;
+        self.counts.runs += 1;
+        self.trace.line(format_args!(
+            "{now} run {id} {how} of {} for {} {} {}",
+            run.task,
+            run.scheduled_for,
+            run.trigger.as_str(),
+            run.state().name()
+        ));
+        if let RunState::Skipped { why } = run.state() {
+            self.counts.skipped += 1;
+            let other = why.run().and_then(|run| self.runs.get(&run));
+            let unfinished =
+                other.is_some_and(|other| other.task == run.task && !other.life.state.is_terminal());
+            let named = matches!(why, SkipWhy::QueueFull { .. }) || unfinished;
+            self.must(named, || format!("run {id} was skipped for a run that is not in the way: {why:?}"));
+        }
+        let truth = RunTruth { task: run.task, forced: run.forced, life: run.life, run_at: run.run_at };
+        let known = self.runs.insert(id, truth).is_some();
+        self.must(!known, || format!("run id {id} was given out twice"));
+        if let Some(task) = self.tasks.get_mut(&run.task)
+            && !run.state().is_terminal()
+        {
+            task.unfinished.insert(id);
+        }
+    }
+
+    /// A run has changed; `fence` is what the writer had read.
+    pub(crate) fn edge(&mut self, fence: Fence, run: &Run, now: Timestamp, how: &str) {
+        if let Some(before) = self.runs.get(&run.id) {
+            let read = (before.life.attempt, before.life.epoch);
+            self.must((fence.attempt, fence.epoch) == read, || {
+                format!("run {}: an edge of {fence:?} was applied to {read:?} ({how})", run.id)
+            });
+        }
+        self.moved(run, now, how);
+    }
+
+    /// A run has changed.
+    pub(crate) fn moved(&mut self, run: &Run, now: Timestamp, how: &str) {
+        let (id, after) = (run.id, run.life);
+        self.trace.line(format_args!(
+            "{now} run {id} {how} {} attempt {} epoch {}",
+            after.state.name(),
+            after.attempt,
+            after.epoch
+        ));
+        let newest = self.epoch;
+        let Some(known) = self.runs.get_mut(&id) else {
+            return self.wrong(format!("an unknown run {id} has changed ({how})"));
+        };
+        let before = std::mem::replace(&mut known.life, after);
+        let task = known.task;
+        if before.state.is_terminal() && before != after {
+            self.wrong(format!("run {id} was {before:?} and became {after:?} ({how})"));
+        }
+        if after.attempt < before.attempt || after.epoch < before.epoch || after.epoch > newest {
+            self.wrong(format!("run {id}: {before:?} became {after:?} ({how})"));
+        }
+        if after.attempt > before.attempt
+            && (after.attempt != before.attempt + 1 || after.epoch != newest || !before.state.is_waiting())
+        {
+            self.wrong(format!("run {id} started from {before:?} as {after:?} ({how})"));
+        }
+        if after.state.is_terminal() && !before.state.is_terminal() {
+            match after.state {
+                RunState::Lost { .. } => self.counts.lost += 1,
+                RunState::Canceled { .. } => self.counts.canceled += 1,
+                _ => {}
+            }
+            if let Some(living) = self.living.get(&id) {
+                let attempt = living.attempt;
+                self.wrong(format!("run {id} ended as {after:?} while attempt {attempt} lives ({how})"));
+            }
+            if let Some(task) = self.tasks.get_mut(&task) {
+                task.unfinished.remove(&id);
+                task.ended.push(id);
+                if task.ended.len() > 32 {
+                    task.ended.drain(..16);
+                }
+            }
+        }
+    }
+
+    /// What was answered as not applicable must be what the world knows.
+    pub(crate) fn seen(&mut self, run: &Run, how: &str) {
+        self.counts.stale += 1;
+        let known = self.runs.get(&run.id).map(|known| known.life);
+        self.must(known.is_some_and(|known| same(known, run.life)), || {
+            format!("run {} was shown as {:?}, known is {known:?} ({how})", run.id, run.life)
+        });
+    }
+
+    pub(crate) fn pruned(&mut self, runs: &[RunId]) {
+        for id in runs {
+            self.counts.pruned += 1;
+            self.trace.line(format_args!("run {id} pruned"));
+            let gone = self.runs.remove(id);
+            self.must(gone.as_ref().is_some_and(|run| run.life.state.is_terminal()), || {
+                format!("run {id} was pruned as {gone:?}")
+            });
+        }
+    }
+
+    /// While the engine is settled nothing may be owed.
+    pub(crate) fn nothing_is_owed(&mut self, now: Timestamp) {
+        let mut owed = Vec::new();
+        for truth in self.tasks.values() {
+            if truth.deleted || !truth.task.is_active() {
+                continue;
+            }
+            let Some(next) = truth.rest().first().copied().map(second) else { continue };
+            let run_at = oracle::run_at(&truth.task, next).max(truth.last_run_at);
+            if run_at <= now {
+                owed.push(format!("task {}: due {next} was to run at {run_at}, it is {now}", truth.task.id));
+            }
+        }
+        for owed in owed {
+            self.wrong(owed);
+        }
+    }
+
+    /// What is stored must be what was acknowledged: no more, no less.
+    pub(crate) fn stored(&mut self, tasks: &[StoredTask], runs: &Page<Run, RunId>) {
+        let living: BTreeSet<TaskId> =
+            self.tasks.iter().filter(|(_, truth)| !truth.deleted).map(|(id, _)| *id).collect();
+        let found: BTreeSet<TaskId> = tasks.iter().map(|stored| stored.task.id).collect();
+        self.must(living == found, || format!("tasks stored: {found:?}, known: {living:?}"));
+        for stored in tasks {
+            let Some(truth) = self.tasks.get(&stored.task.id) else { continue };
+            let (covered, same) = (truth.covered, *truth.task == *stored.task);
+            self.must(same && stored.progress.checkpoint == Some(covered), || {
+                format!(
+                    "task {}: stored {:?}, records up to {covered}",
+                    stored.task.id, stored.progress.checkpoint
+                )
+            });
+        }
+        let found: BTreeSet<RunId> = runs.items.iter().map(|run| run.id).collect();
+        let missing = self.runs.keys().find(|id| !found.contains(id)).copied();
+        self.must(missing.is_none(), || format!("run {missing:?} was acknowledged and is not stored"));
+        for run in &runs.items {
+            let known = self.runs.get(&run.id).map(|known| known.life);
+            self.must(known.is_some_and(|known| same(known, run.life)), || {
+                format!("run {} is stored as {:?}, known is {known:?}", run.id, run.life)
+            });
+        }
+    }
+}
+
+impl TaskTruth {
+    /// The dues that have no record yet.
+    fn rest(&self) -> &[i64] {
+        &self.dues[self.dues.partition_point(|due| second(*due) <= self.covered)..]
+    }
+
+    /// Where the dues begin of a task that is created, activated or moved now.
+    fn beginning(&self, now: Timestamp) -> Timestamp {
+        let after = self.dues.partition_point(|due| second(*due) <= now);
+        let over = self.dues[after..].iter().map(|due| second(*due));
+        over.take_while(|due| oracle::run_at(&self.task, *due) <= now).last().unwrap_or(now)
+    }
+}
+
+/// `Running` is never written, and a time that comes is not either.
+fn same(known: Life, shown: Life) -> bool {
+    let equal = known.attempt == shown.attempt && known.epoch == shown.epoch;
+    equal
+        && match (known.state, shown.state) {
+            (known, shown) if known.is_waiting() => shown.is_waiting(),
+            (RunState::Starting | RunState::Running, RunState::Starting | RunState::Running) => true,
+            (known, shown) => known == shown,
+        }
+}
+
+fn is_missed(run: &Run) -> bool {
+    matches!(run.state(), RunState::Missed(_))
+}
+
+pub(crate) fn second(at: i64) -> Timestamp {
+    Timestamp::from_second(at).expect("a time in this century")
+}
