@@ -112,7 +112,8 @@ fn counted(policy: &RestartPolicy, count: RestartCount, now: Timestamp) -> (Rest
     let interval = SignedDuration::try_from(policy.interval).unwrap_or(SignedDuration::MAX);
     let end_of = |start: Timestamp| start.checked_add(interval).unwrap_or(Timestamp::MAX);
     match count.window_start {
-        Some(start) if now <= end_of(start) => {
+        // The end of a window is the beginning of the next: whoever waited for it would else wait for no time at all.
+        Some(start) if now < end_of(start) => {
             (RestartCount { count: count.count.saturating_add(1), ..count }, end_of(start))
         }
         _ => (RestartCount { count: 1, window_start: Some(now) }, end_of(now)),
@@ -273,6 +274,17 @@ mod tests {
         for window in decisions.chunks(4) {
             assert!(window[..3].iter().all(|d| matches!(d, Decision::Restart { .. })));
             assert!(matches!(window[3], Decision::Failed { .. }));
+        }
+    }
+
+    #[test]
+    fn a_wait_for_the_end_of_the_window_ends_in_a_new_one() {
+        let policy = policy(RestartMode::Delay);
+        let decisions = play(&policy, &exit(1), &[0, 1, 2, 3, 120, 121]);
+        assert_eq!(delay_of(&decisions[3]), Duration::from_secs(117), "until the window is over");
+        for decision in &decisions[4..] {
+            assert!(matches!(decision, Decision::Restart { reason: WITHIN, .. }), "{decision:?}");
+            assert!(delay_of(decision) >= policy.delay);
         }
     }
 
