@@ -1,0 +1,8 @@
+//! The router, called in process over a whole engine on a virtual clock.
+
+mod access;
+mod house;
+mod logs;
+mod reading;
+mod runs;
+mod tasks;
