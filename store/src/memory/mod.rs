@@ -43,6 +43,8 @@ struct Inner {
     recorded: Option<Vec<MemoryTables>>,
     /// Why nothing works any more.
     failed: Option<String>,
+    /// The commit before which it dies.
+    dies_before: Option<u64>,
 }
 
 impl MemoryStore {
@@ -66,7 +68,7 @@ impl MemoryStore {
             Ok(ledger) => (ledger, None),
             Err(error) => (Ledger::empty(clock.now()), Some(error.to_string())),
         };
-        let inner = Mutex::new(Inner { tables, ledger, recorded, failed });
+        let inner = Mutex::new(Inner { tables, ledger, recorded, failed, dies_before: None });
         Self { inner, clock, ready: Arc::default(), changed: broadcast::Sender::new(CHANGED_KEPT) }
     }
 
@@ -91,6 +93,13 @@ impl MemoryStore {
         }
         tables.quarantine = Arc::default();
         Self::on(tables, Arc::clone(&self.clock), recorded)
+    }
+
+    /// The process dies when so many more commits are there, just before the next one: the store fails from then
+    /// on, and [`Self::crash`] shows what is left.
+    pub fn die_after(&self, commits: u64) {
+        let mut inner = self.lock();
+        inner.dies_before = Some(inner.tables.sequence.saturating_add(commits));
     }
 
     /// Makes the record of a run unreadable, as a damaged disk would.
@@ -119,10 +128,14 @@ impl MemoryStore {
         let now = self.clock.now();
         let (answer, settled) = {
             let mut guard = self.open()?;
-            let Inner { tables, ledger, recorded, .. } = &mut *guard;
+            let Inner { tables, ledger, recorded, failed, dies_before } = &mut *guard;
             let mut batch = Batch::new();
             let answer = ledger.judge(&mut batch, tables, request, now);
             for changes in batch.commits() {
+                if *dies_before == Some(tables.sequence) {
+                    let reason = failed.insert("the process died before this commit".to_owned()).clone();
+                    return Err(Error::Failed { reason });
+                }
                 changes.for_each(|change| tables.apply(change));
                 tables.sequence += 1;
                 if let Some(recorded) = recorded {
