@@ -213,12 +213,12 @@ impl Client {
         Self { place, token }
     }
 
-    /// Whether a daemon answers there at all.
+    /// Whether a daemon answers there. To be connected is not enough: the sockets of a killed one may take another
+    /// moment to go.
     pub(crate) async fn answers(&self) -> bool {
-        match &self.place {
-            Place::Unix(path) => UnixStream::connect(path).await.is_ok(),
-            Place::Http(address) => TcpStream::connect(address).await.is_ok(),
-        }
+        let mut ask = Ask::get(&[]);
+        ask.path = "/livez".to_owned();
+        self.send(ask).await.is_ok()
     }
 
     /// Asks, and reads the answer as what it should be.
@@ -262,7 +262,7 @@ impl Client {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Failure> {
         let broken = |error: hyper::Error| {
-            Failure::Unreachable(format!("the connection to {} broke: {error}", self.place))
+            Failure::Unreachable(format!("no daemon answers at {}: {error}", self.place))
         };
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         // It ends with the answer; an error of it is the answer's too.
