@@ -85,6 +85,8 @@ pub(crate) struct Truth {
     pub(crate) living: BTreeMap<RunId, Living>,
     pub(crate) epoch: u64,
     pub(crate) counts: Counts,
+    /// The node dies right now: what falls with it falls in no order.
+    pub(crate) dying: bool,
     /// Wall time of the last start or clock jump.
     pub(crate) undisturbed_since: Timestamp,
     /// The latest wall time that was ever seen.
@@ -109,6 +111,7 @@ impl Truth {
             living: BTreeMap::new(),
             epoch: 0,
             counts: Counts::default(),
+            dying: false,
             undisturbed_since: start,
             latest_wall: start,
         }

@@ -19,6 +19,8 @@ pub(crate) struct Watched {
     inner: Arc<MemoryStore>,
     clock: VirtualClock,
     truth: Arc<Mutex<Truth>>,
+    /// Called when the store fails by itself.
+    failed: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl std::fmt::Debug for Watched {
@@ -32,8 +34,21 @@ pub(crate) fn lock(truth: &Mutex<Truth>) -> MutexGuard<'_, Truth> {
 }
 
 impl Watched {
-    pub(crate) fn new(inner: Arc<MemoryStore>, clock: VirtualClock, truth: Arc<Mutex<Truth>>) -> Self {
-        Self { inner, clock, truth }
+    pub(crate) fn new(
+        inner: Arc<MemoryStore>,
+        clock: VirtualClock,
+        truth: Arc<Mutex<Truth>>,
+        failed: Arc<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        Self { inner, clock, truth, failed }
+    }
+
+    /// Takes note of a failure on its way.
+    fn heard<T>(&self, answer: Result<T, Error>) -> Result<T, Error> {
+        if let Err(Error::Failed { .. }) = &answer {
+            (self.failed)();
+        }
+        answer
     }
 
     fn truth(&self) -> (MutexGuard<'_, Truth>, Timestamp) {
@@ -44,7 +59,7 @@ impl Watched {
 #[async_trait]
 impl SessionStore for Watched {
     async fn open_session(&self, node: &str) -> Result<Session, Error> {
-        let session = self.inner.open_session(node).await?;
+        let session = self.heard(self.inner.open_session(node).await)?;
         self.truth().0.session(session.epoch, session.id_floor);
         Ok(session)
     }
@@ -58,7 +73,7 @@ impl SessionStore for Watched {
 impl TaskStore for Watched {
     async fn put_task(&self, session: &Session, put: PutTask) -> Result<PutAnswer, Error> {
         let raised = put.raise_checkpoint.is_some();
-        let answer = self.inner.put_task(session, put).await?;
+        let answer = self.heard(self.inner.put_task(session, put).await)?;
         if let PutAnswer::Stored(stored) = &answer {
             let (mut truth, now) = self.truth();
             truth.written(session.epoch, "a task");
@@ -84,7 +99,7 @@ impl TaskStore for Watched {
     }
 
     async fn delete_task(&self, session: &Session, id: TaskId, revision: Option<u64>) -> Result<bool, Error> {
-        let deleted = self.inner.delete_task(session, id, revision).await?;
+        let deleted = self.heard(self.inner.delete_task(session, id, revision).await)?;
         if deleted {
             let (mut truth, now) = self.truth();
             truth.written(session.epoch, "a deletion");
@@ -110,7 +125,7 @@ impl RunStore for Watched {
             .iter()
             .map(|due| Dealt { task: due.task, revision: due.revision, checkpoint: due.checkpoint })
             .collect();
-        let answers = self.inner.materialise(session, dues, reserved).await?;
+        let answers = self.heard(self.inner.materialise(session, dues, reserved).await)?;
         let (mut truth, now) = self.truth();
         for (dealt, answer) in dealt.iter().zip(&answers) {
             if let Materialised::Stored { births, replaced } = answer {
@@ -128,7 +143,7 @@ impl RunStore for Watched {
         runs: Vec<Run>,
         reserved: usize,
     ) -> Result<Vec<Enqueued>, Error> {
-        let answers = self.inner.enqueue(session, runs, reserved).await?;
+        let answers = self.heard(self.inner.enqueue(session, runs, reserved).await)?;
         let (mut truth, now) = self.truth();
         for answer in &answers {
             match answer {
@@ -154,7 +169,7 @@ impl RunStore for Watched {
 
     async fn transition(&self, session: &Session, edges: Vec<Edge>) -> Result<Vec<EdgeAnswer>, Error> {
         let asked: Vec<_> = edges.iter().map(|edge| (edge.fence, edge.event)).collect();
-        let answers = self.inner.transition(session, edges).await?;
+        let answers = self.heard(self.inner.transition(session, edges).await)?;
         let (mut truth, now) = self.truth();
         for ((fence, event), answer) in asked.into_iter().zip(&answers) {
             match answer {
@@ -175,7 +190,7 @@ impl RunStore for Watched {
         session: &Session,
         runs: Vec<(RunId, CancelWhy)>,
     ) -> Result<Vec<CancelAnswer>, Error> {
-        let answers = self.inner.cancel(session, runs).await?;
+        let answers = self.heard(self.inner.cancel(session, runs).await)?;
         let (mut truth, now) = self.truth();
         for answer in &answers {
             match answer {
@@ -198,7 +213,7 @@ impl RunStore for Watched {
         why: CancelWhy,
         max: usize,
     ) -> Result<Vec<Run>, Error> {
-        let runs = self.inner.cancel_waiting(session, task, why, max).await?;
+        let runs = self.heard(self.inner.cancel_waiting(session, task, why, max).await)?;
         let (mut truth, now) = self.truth();
         for run in &runs {
             truth.written(session.epoch, "a cancellation");
@@ -240,7 +255,7 @@ impl HistoryStore for Watched {
     }
 
     async fn prune(&self, session: &Session, task: TaskId, max: usize) -> Result<Pruned, Error> {
-        let pruned = self.inner.prune(session, task, max).await?;
+        let pruned = self.heard(self.inner.prune(session, task, max).await)?;
         let (mut truth, _) = self.truth();
         if !pruned.runs.is_empty() {
             truth.written(session.epoch, "pruning");

@@ -238,7 +238,9 @@ impl Workshop {
     fn leave(&self, run: RunId, attempt: u32, how: &str) {
         let mut truth = lock(&self.truth);
         let now = self.clock.now();
-        truth.trace.line(format_args!("{now} over {run} attempt {attempt} {how}"));
+        if !truth.dying {
+            truth.trace.line(format_args!("{now} over {run} attempt {attempt} {how}"));
+        }
         if truth.living.get(&run).is_some_and(|living| living.attempt == attempt) {
             truth.living.remove(&run);
             drop(truth);

@@ -1,7 +1,7 @@
 //! A world with one node in it: it starts, is made use of, dies and starts again, until its time is over. One
 //! seed, one trace.
 
-use crate::definitions::one_in;
+use crate::definitions::{one_in, pick};
 use crate::plan::{Plan, Scale};
 use crate::truth::{Counts, Truth};
 use crate::watched::{Watched, lock};
@@ -41,8 +41,18 @@ pub(crate) enum Ended {
 #[derive(Debug)]
 struct Fault {
     writes_left: Option<u64>,
-    after: bool,
+    kind: FaultKind,
     struck: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FaultKind {
+    /// Nothing of the write is there.
+    Before,
+    /// All of it is there, and nobody hears of it.
+    After,
+    /// The process dies at a commit, which is all or nothing.
+    Within,
 }
 
 pub(crate) struct Year {
@@ -85,7 +95,7 @@ impl Year {
         let mood = Mood { healed: false, deadly_start: plan.deadly_start, vanishes: plan.vanishes };
         let shop = Workshop::new(seed, clock.clone(), Arc::clone(&truth), mood);
         let memory = Arc::new(MemoryStore::new(Arc::new(clock.clone())));
-        let fault = Arc::new(Mutex::new(Fault { writes_left: None, after: false, struck: false }));
+        let fault = Arc::new(Mutex::new(Fault { writes_left: None, kind: FaultKind::Before, struck: false }));
         Self {
             plan,
             clock,
@@ -179,8 +189,10 @@ impl Year {
         let runtime = runtime();
         let ended = runtime.block_on(self.run_node(healing));
         // Everything that was under way is gone at this very point, as in a process that is killed.
+        lock(&self.truth).dying = true;
         drop(runtime);
         let mut truth = lock(&self.truth);
+        truth.dying = false;
         truth.counts.crashes += u64::from(ended == Ended::Crashed);
         truth.counts.stops += u64::from(ended == Ended::Stopping);
         truth.trace.line(format_args!("{} node ends: {ended:?}", self.clock.now()));
@@ -202,8 +214,14 @@ impl Year {
     }
 
     async fn start(&mut self) -> Result<Punctual, punctual::Error> {
+        let (fault, die) = (Arc::clone(&self.fault), Arc::clone(&self.shop.die));
+        let failed = move || {
+            fault.lock().unwrap_or_else(PoisonError::into_inner).struck = true;
+            die.notify_one();
+        };
+        let (memory, truth) = (Arc::clone(&self.memory), Arc::clone(&self.truth));
         let watched: Arc<dyn Store> =
-            Arc::new(Watched::new(Arc::clone(&self.memory), self.clock.clone(), Arc::clone(&self.truth)));
+            Arc::new(Watched::new(memory, self.clock.clone(), truth, Arc::new(failed)));
         self.store = Some(Arc::clone(&watched));
         let (fault, die) = (Arc::clone(&self.fault), Arc::clone(&self.shop.die));
         let faulty = Arc::new(FaultyStore::planned(watched, move |_, _| {
@@ -213,7 +231,7 @@ impl Year {
                     fault.writes_left = None;
                     fault.struck = true;
                     die.notify_one();
-                    if fault.after { Verdict::FailAfter } else { Verdict::FailBefore }
+                    if fault.kind == FaultKind::After { Verdict::FailAfter } else { Verdict::FailBefore }
                 }
                 Some(left) => {
                     *left -= 1;
@@ -240,9 +258,16 @@ impl Year {
             // Now and then so soon that the node dies while it takes up what an earlier one had begun.
             if one_in(&self.chance, 4) { self.chance.below(12) } else { self.chance.below(2 * mean) }
         });
-        let after = one_in(&self.chance, 2);
+        let kind = pick(&self.chance, &[FaultKind::Before, FaultKind::After, FaultKind::Within]);
+        let writes_left = match (kind, writes_left) {
+            (FaultKind::Within, Some(commits)) => {
+                self.memory.die_after(commits);
+                None
+            }
+            (_, writes_left) => writes_left,
+        };
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) =
-            Fault { writes_left, after, struck: false };
+            Fault { writes_left, kind, struck: false };
     }
 
     pub(crate) fn fault_has_struck(&self) -> bool {
