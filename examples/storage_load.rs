@@ -37,8 +37,8 @@ const FREE: u64 = 24 << 20;
 const REFUSED: Duration = Duration::from_millis(50);
 /// More than any of the tests here makes.
 const HISTORY: u32 = 100_000;
-/// Far more than there is on the disks here.
-const FLOOD: u64 = 1 << 30;
+/// More than there is on the disks here.
+const FLOOD: u64 = 128 << 20;
 
 /// What was asked for and what was answered, one line and one write each.
 struct Acks(File);
@@ -69,7 +69,8 @@ async fn work(ctx: RunCtx) -> Result<(), TaskError> {
 }
 
 async fn flood(ctx: RunCtx) -> Result<(), TaskError> {
-    let line = "more than anybody will ever read; ".repeat(1_000);
+    // Short enough to fill the last page, too.
+    let line = "more than anybody will ever read; ".repeat(20);
     for _ in 0..FLOOD / line.len() as u64 {
         ctx.log(&line);
         // Whoever writes and never waits would keep all others from this thread.
@@ -167,7 +168,8 @@ async fn flooded(data: &str, acks: &str) -> Result<(), Box<dyn Error + Send + Sy
     if let Some(output) = run.outcome.as_ref().and_then(|outcome| outcome.output.as_ref()) {
         println!("  output: {output:?}");
     }
-    ask(&punctual, work, &acks, vec!["after-the-flood".to_owned()]).await?;
+    // At once, before anything has looked at the disk again: they have to fit.
+    ask(&punctual, work, &acks, (0..100).map(|n| format!("after-the-flood.{n}")).collect()).await?;
     punctual.stop().await?;
     Ok(())
 }

@@ -225,13 +225,13 @@ async fn open(
         }
         Memory::Given(store) => (store, Outputs::in_memory(), ProcessHome::nowhere()),
         Memory::Directory(path) => {
-            let (at, clock) = (path.clone(), Arc::clone(clock));
+            let (at, clock, space) = (path.clone(), Arc::clone(clock), options.free_space);
             // It blocks: about a second for a million waiting runs.
             let opened = tokio::task::spawn_blocking(move || FjallStore::open(&at, clock, &options)).await;
             let store = opened.map_err(|error| Error::Died(error.to_string()))??;
             let home = ProcessHome::in_directory(&path)
                 .map_err(|source| Error::Io { what: "prepare the data directory for processes", source })?;
-            (Arc::new(store), Outputs::in_directory(path.join("output")), home)
+            (Arc::new(store), Outputs::beside_store(&path, space), home)
         }
     })
 }

@@ -7,6 +7,7 @@
 mod frame;
 mod place;
 mod reader;
+mod reserve;
 mod writer;
 
 pub use frame::{Content, Frame};
@@ -17,6 +18,8 @@ pub(crate) use writer::{Writer, Written};
 use futures_util::stream::{BoxStream, StreamExt as _, unfold};
 use place::Bytes;
 use punctual_model::RunId;
+use punctual_store::fjall::FreeSpace;
+use reserve::Reserve;
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::future::Future;
@@ -41,6 +44,8 @@ pub struct Outputs {
 #[derive(Debug)]
 struct Shared {
     kind: Kind,
+    /// Room on the disk that is not for output.
+    reserve: Option<Reserve>,
     /// Who follows which run. A writer looks here only if anybody follows anything.
     followers: Mutex<HashMap<RunId, Weak<Notify>>>,
     following: AtomicUsize,
@@ -56,17 +61,25 @@ impl Outputs {
     /// Outputs below this directory (`DATA/output`), which need not exist yet.
     #[must_use]
     pub fn in_directory(root: impl Into<PathBuf>) -> Self {
-        Self::new(Kind::Directory(root.into()))
+        Self::new(Kind::Directory(root.into()), None)
+    }
+
+    /// [`Self::in_directory`] on the disk of a store, of which output leaves half as much free as new work does.
+    /// Where less is free, output is not kept, which its run is told as an event. `data` is there already.
+    #[must_use]
+    pub fn beside_store(data: &Path, space: FreeSpace) -> Self {
+        let reserve = Reserve::new(data.to_owned(), space);
+        Self::new(Kind::Directory(data.join("output")), Some(reserve))
     }
 
     /// Outputs that go with the process.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self::new(Kind::Memory(Mutex::default()))
+        Self::new(Kind::Memory(Mutex::default()), None)
     }
 
-    fn new(kind: Kind) -> Self {
-        let shared = Shared { kind, followers: Mutex::default(), following: AtomicUsize::new(0) };
+    fn new(kind: Kind, reserve: Option<Reserve>) -> Self {
+        let shared = Shared { kind, reserve, followers: Mutex::default(), following: AtomicUsize::new(0) };
         Self { shared: Arc::new(shared) }
     }
 
@@ -154,6 +167,11 @@ impl Outputs {
             }
         }
         result
+    }
+
+    /// Takes room on the disk for so many bytes.
+    fn take_room(&self, bytes: u64) -> io::Result<()> {
+        self.shared.reserve.as_ref().map_or(Ok(()), |reserve| reserve.take(bytes))
     }
 
     fn open_to_read(&self, run: RunId) -> io::Result<Option<Bytes>> {

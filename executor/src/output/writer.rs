@@ -88,6 +88,7 @@ impl Writer {
         if self.dropped > 0 {
             return Ok(0);
         }
+        self.outputs.take_room(data.len() as u64)?;
         let open = match &mut self.open {
             Some(open) => open,
             None => self.open.insert(Open::new(&self.outputs, self.run)?),

@@ -14,6 +14,7 @@ mod keyspaces;
 mod open;
 mod open_error;
 mod options;
+mod remains;
 mod repair;
 mod seal;
 mod shared;

@@ -5,11 +5,12 @@
 //! itself, and the original is only read.
 
 use super::directory::{self, Directory};
-use super::journals::{self, Commit, Contents, Journal, Rest};
+use super::journals::{self, Commit};
 use super::keyspaces::Keyspaces;
 use super::open::{Refuse, check_keyspaces, examine, journal_range, open_database};
 use super::open_error::OpenError;
 use super::options::Options;
+use super::remains::Remains;
 use super::seal::{Mark, Seal};
 use super::tables::Core;
 use crate::ledger::{Change, Meta, Tables};
@@ -18,7 +19,7 @@ use fjall::{AbstractTree, PersistMode};
 use jiff::Timestamp;
 use punctual_clock::IdGenerator;
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read};
+use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -116,7 +117,7 @@ pub fn survey(path: &Path) -> Result<Survey, RepairError> {
         return Err(RepairError::NoStore { path: path.clone() });
     }
     let database = path.join("db");
-    let source = Source::read(&database, mark).map_err(OpenError::io("read", &database))?;
+    let source = Remains::read(&database, mark).map_err(OpenError::io("read", &database))?;
     let refuse = Refuse { path, sealed: mark.map(|mark| mark.sequence), aside: None };
     let problem = match (format, mark) {
         (Err(error), _) => Some(error.to_string()),
@@ -156,7 +157,7 @@ pub fn repair(path: &Path, to: &Path, now: Timestamp) -> Result<Repaired, Repair
     if !journals::is_known(&database).map_err(OpenError::io("read", &database))? {
         return Err(lost("its journals are of an unknown layout".to_owned()));
     }
-    let own = Source::read(&database, mark).map_err(OpenError::io("read", &database))?;
+    let own = Remains::read(&database, mark).map_err(OpenError::io("read", &database))?;
     let aside = own.kept_aside(&path.join("aside"), mark).map_err(OpenError::io("read", path))?;
     let source = aside.as_ref().unwrap_or(&own);
 
@@ -213,109 +214,12 @@ fn read_seal(path: &Path) -> Result<(Option<Mark>, &'static str), RepairError> {
     }
 }
 
-/// The journals of one folder, up to the first damage.
-struct Source {
-    folder: PathBuf,
-    /// Those that are kept; the last one only as far as it can be read.
-    kept: Vec<(Journal, Contents)>,
-    last: Option<Commit>,
-    damage: Option<String>,
-}
-
-impl Source {
-    fn read(folder: &Path, mark: Option<Mark>) -> io::Result<Self> {
-        let mut source = Self { folder: folder.to_owned(), kept: Vec::new(), last: None, damage: None };
-        let journals = journals::list(folder)?;
-        let count = journals.len();
-        let first = journals.first().map(|journal| journal.number);
-        // After a stop in order none is missing; after a crash the database may have removed some that it needed
-        // no more.
-        let mut expected = mark.filter(|mark| mark.clean).map(|mark| mark.journals.0).or(first).unwrap_or(0);
-        for (n, journal) in journals.into_iter().enumerate() {
-            if journal.number != expected {
-                source.damage = Some(format!("journal {expected} is missing"));
-                return Ok(source);
-            }
-            expected += 1;
-            let contents = journals::read(&journal.path)?;
-            source.last = contents.last.or(source.last);
-            let number = journal.number;
-            source.kept.push((journal, contents));
-            let is_last = n + 1 == count;
-            let what = match contents.rest {
-                Rest::Nothing => continue,
-                // What every crash may leave.
-                Rest::Torn if is_last => continue,
-                Rest::Torn | Rest::Hole => "cannot be read",
-                Rest::Checksum => "has a wrong checksum",
-            };
-            let after =
-                source.last.map_or_else(String::new, |last| format!(" after commit {}", last.sequence));
-            source.damage = Some(format!("journal {number} {what}{after}"));
-            return Ok(source);
-        }
-        if mark.is_some_and(|mark| expected <= mark.journals.1) {
-            source.damage = Some(format!("journal {expected} is missing"));
-        }
-        Ok(source)
-    }
-
-    /// Journals that an earlier start has kept, if these ones are what was left of them and they hold more.
-    fn kept_aside(&self, aside: &Path, mark: Option<Mark>) -> io::Result<Option<Self>> {
-        let sequence = |source: &Self| source.last.map_or(0, |last| last.sequence);
-        if self.damage.is_none() && mark.is_none_or(|mark| sequence(self) >= mark.sequence) {
-            return Ok(None);
-        }
-        let mut best: Option<Self> = None;
-        let folders = match fs::read_dir(aside) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            folders => folders?,
-        };
-        for folder in folders {
-            let other = Self::read(&folder?.path(), None)?;
-            let most = best.as_ref().map_or(sequence(self), sequence);
-            if sequence(&other) > most && self.is_left_of(&other)? {
-                best = Some(other);
-            }
-        }
-        Ok(best)
-    }
-
-    /// Whether these journals are the beginnings of those.
-    fn is_left_of(&self, other: &Self) -> io::Result<bool> {
-        for (journal, contents) in &self.kept {
-            let Some((same, _)) = other.kept.iter().find(|(same, _)| same.number == journal.number) else {
-                return Ok(false);
-            };
-            let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-            File::open(&journal.path)?.take(contents.end).read_to_end(&mut ours)?;
-            File::open(&same.path)?.take(contents.end).read_to_end(&mut theirs)?;
-            if ours != theirs {
-                return Ok(false);
-            }
-        }
-        Ok(!self.kept.is_empty())
-    }
-
-    fn told(&self) -> Vec<(String, u64, Option<String>)> {
-        let rest = |rest| match rest {
-            Rest::Nothing => None,
-            Rest::Torn => Some("ends within a commit".to_owned()),
-            Rest::Hole => Some("cannot be read, and commits follow".to_owned()),
-            Rest::Checksum => Some("has a wrong checksum".to_owned()),
-        };
-        let kept = self.kept.iter();
-        kept.map(|(journal, contents)| (format!("{}.jnl", journal.number), contents.end, rest(contents.rest)))
-            .collect()
-    }
-}
-
 /// Makes the copy, but for what makes a store of it. Answers its directory and the highest id among the names of
 /// outputs.
 fn copy(
     path: &Path,
     to: &Path,
-    source: &Source,
+    source: &Remains,
     sealed: Option<u64>,
 ) -> Result<(Directory, u64), RepairError> {
     let occupied = || RepairError::Occupied { path: to.to_owned() };

@@ -3,6 +3,7 @@
 use super::embedded::FjallStore;
 use super::options::{FreeSpace, Options};
 use super::seal::Seal;
+use super::writer::BATCH_BYTES;
 use crate::error::Error;
 use crate::store::*;
 use jiff::Timestamp;
@@ -117,6 +118,30 @@ async fn whoever_waits_shares_a_sync_and_nobody_is_answered_before_it() {
     assert_eq!(after.requests - before.requests, 2_000);
     assert_eq!(after.commits - before.commits, after.sequence - before.sequence);
     assert!(after.commits - before.commits < 1_000, "{} commits", after.commits - before.commits);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_records_do_not_make_a_commit_large() {
+    const CALLERS: u64 = 400;
+    const SIZE: usize = 60_000;
+    let bench = Arc::new(bench().await);
+    let before = bench.store.stats();
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|n| {
+            let bench = bench.clone();
+            tokio::spawn(async move {
+                let params = Value::String("p".repeat(SIZE));
+                let run = Run { params, ..run(100 + n) };
+                bench.store.enqueue(&bench.session, vec![run], 0).await.unwrap();
+            })
+        })
+        .collect();
+    for caller in callers {
+        caller.await.unwrap();
+    }
+    let commits = bench.store.stats().commits - before.commits;
+    let least = CALLERS as usize * SIZE / (BATCH_BYTES + SIZE);
+    assert!(commits as usize >= least, "{commits} commits of {CALLERS} runs, at least {least}");
 }
 
 #[tokio::test]
