@@ -89,7 +89,9 @@ fn the_library_alone_has_no_dependency_of_the_command_line() {
     let metadata = metadata();
     let root = metadata.packages.iter().find(|package| package.name == "punctual").expect("the facade");
     for dependency in normal_dependencies(root) {
-        if ["clap", "toml", "tracing-subscriber", "axum", "hyper"].contains(&dependency.name.as_str()) {
+        if ["clap", "toml", "tracing-subscriber", "axum", "hyper", "hyper-util", "punctual-server"]
+            .contains(&dependency.name.as_str())
+        {
             assert!(dependency.optional, "{} is there without the feature cli", dependency.name);
         }
     }

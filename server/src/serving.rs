@@ -201,6 +201,7 @@ impl Server {
         next: impl AsyncFn() -> io::Result<Option<S>>,
     ) {
         let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let router = self.router.clone().layer(axum::Extension(door));
         loop {
             let accepted = tokio::select! {
                 () = self.closing.cancelled() => return,
@@ -211,9 +212,9 @@ impl Server {
             };
             match accepted {
                 (Ok(place), Ok(Some(stream))) => {
-                    let server = self.clone();
+                    let (closing, router) = (self.closing.clone(), router.clone());
                     self.connections.spawn(async move {
-                        server.converse(door, stream).await;
+                        converse(stream, router, closing).await;
                         drop(place);
                     });
                 }
@@ -227,24 +228,28 @@ impl Server {
             }
         }
     }
+}
 
-    async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(&self, door: Door, stream: S) {
-        let router = self.router.clone().layer(axum::Extension(door));
-        let connection = http1::Builder::new()
-            // The transport's own timer: what it bounds is a peer, not the engine.
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_PATIENCE)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-        tokio::pin!(connection);
-        let done = tokio::select! {
-            done = connection.as_mut() => done,
-            () = self.closing.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = done {
-            tracing::debug!(%error, "a connection broke");
+/// Answers one connection until it ends or the server closes.
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    router: Router,
+    closing: CancellationToken,
+) {
+    let connection = http1::Builder::new()
+        // The transport's own timer: what it bounds is a peer, not the engine.
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_PATIENCE)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    let done = tokio::select! {
+        done = connection.as_mut() => done,
+        () = closing.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
         }
+    };
+    if let Err(error) = done {
+        tracing::debug!(%error, "a connection broke");
     }
 }

@@ -85,7 +85,8 @@ fn hints(data: &str, given: bool) -> String {
     let pid = std::process::id();
     let again = if given { format!("punctual dev --data {data}") } else { "punctual dev".to_owned() };
     format!(
-        "\nTry:\n  kill -9 {pid}    then `{again}`: nothing is lost, and what was missed is told\n  \
+        "\nTry, in another terminal:\n  punctual run now hello --wait --data {data}\n  \
+         punctual logs -f slow --data {data}\n  kill -9 {pid}    then `{again}`: nothing is lost, and what was missed is told\n  \
          Ctrl-C          then `punctual run list --data {data}` and `punctual run show RUN --data {data}`\n  \
          punctual next --cron '30 2 * * *' --tz Europe/Berlin --from 2027-03-26T00:00:00Z\n  \
          punctual explain '0 9 * * 1-5'\n\n"

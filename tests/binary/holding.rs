@@ -17,6 +17,9 @@ fn a_second_daemon_on_the_same_directory_is_refused_and_the_first_is_not_harmed(
         let printed: crate::place::Printed = second.output().unwrap().into();
         printed.refuses(5, &["is in use by process", &pid]);
     }
+    // Looking asks the daemon; with its door gone the directory is still its own.
+    place.ask(&["run", "list"]).ok();
+    std::fs::rename(data.join("punctual.sock"), place.path("elsewhere")).unwrap();
     place.ask(&["run", "list"]).refuses(5, &["is in use by process", &pid]);
     place.ask(&["run", "show", "0"]).refuses(5, &[&pid]);
     place.ask(&["dev"]).refuses(5, &[&pid]);

@@ -209,3 +209,15 @@ async fn a_stop_refuses_writes_first_and_goes_on_to_answer() {
     assert_eq!(house.get("/v1/health").await.is(200)["status"], "stopping");
     house.post("/v1/tasks/a:run", json!({})).await.refuses(503, "unavailable", "stopping");
 }
+
+#[test]
+fn every_route_is_in_the_documentation() {
+    let text = include_str!("../../../docs/http-api.md");
+    for Route { method, path, verbs, .. } in routes() {
+        let plain = verbs.is_empty().then(|| format!("`{method} {path}`"));
+        let with_verbs = verbs.iter().map(|verb| format!("`{method} {path}:{verb}`"));
+        for route in plain.into_iter().chain(with_verbs) {
+            assert!(text.contains(&route), "{route} is not in docs/http-api.md");
+        }
+    }
+}
