@@ -42,6 +42,16 @@ pub(crate) fn binary() -> &'static Path {
     })
 }
 
+/// Whether the binary has crash points: a build without them passes everything.
+pub(crate) fn has_crash_points() -> bool {
+    let nowhere = std::env::temp_dir().join(format!("crash-{}-nowhere", std::process::id()));
+    let mut command = punctual(&nowhere);
+    command.env("PUNCTUAL_CRASH_AT", "store.open.locked:1").arg("serve").stderr(Stdio::null());
+    let status = command.status().expect("run the binary");
+    let _ = std::fs::remove_dir_all(&nowhere);
+    Ended { status }.crashed()
+}
+
 fn punctual(data: &Path) -> Command {
     let mut command = Command::new(binary());
     for name in ["PUNCTUAL_DATA", "PUNCTUAL_LOG", "PUNCTUAL_SERVER", "PUNCTUAL_TOKEN", "PUNCTUAL_CRASH_AT"] {

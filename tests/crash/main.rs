@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         .into_iter()
         .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|wanted| name.contains(wanted.as_str())));
     time::since_start();
-    daemon::binary();
+    assert!(daemon::has_crash_points(), "the binary was built without the feature inject");
     // Side by side: most of the time they wait for a second to pass or a process to start.
     let running: Vec<_> = chosen
         .zip(1..)
