@@ -65,7 +65,7 @@ impl Year {
         self.expect(node.tasks().create(spec).await.map(|_| None));
     }
 
-    async fn change_dues(&mut self, node: &Punctual, task: TaskId) {
+    async fn change_dues(&self, node: &Punctual, task: TaskId) {
         let now = self.clock.now();
         let (zone, schedule) = {
             let zone = self.plan.style.zone(&self.chance);
@@ -82,7 +82,7 @@ impl Year {
         self.expect(answer.map(|_| None));
     }
 
-    async fn change_policies(&mut self, node: &Punctual, task: TaskId) {
+    async fn change_policies(&self, node: &Punctual, task: TaskId) {
         let Some(mut spec) = lock(&self.truth).tasks.get(&task).map(|truth| truth.task.spec.clone()) else {
             return;
         };
@@ -92,11 +92,11 @@ impl Year {
         self.expect(node.tasks().replace(task, spec, Change::default()).await.map(|_| None));
     }
 
-    async fn pause(&mut self, node: &Punctual, task: TaskId) {
+    async fn pause(&self, node: &Punctual, task: TaskId) {
         self.expect(node.tasks().pause(task, Change::default()).await.map(|_| None));
     }
 
-    async fn resume(&mut self, node: &Punctual, _: TaskId) {
+    async fn resume(&self, node: &Punctual, _: TaskId) {
         let paused: Vec<TaskId> = lock(&self.truth)
             .tasks
             .iter()
@@ -114,7 +114,7 @@ impl Year {
         self.clock.settle().await;
     }
 
-    async fn run(&mut self, node: &Punctual, task: TaskId) {
+    async fn run(&self, node: &Punctual, task: TaskId) {
         let now = self.clock.now();
         let chance = &self.chance;
         let hours = |most: u64| SignedDuration::from_hours(chance.below(most) as i64);
@@ -128,21 +128,23 @@ impl Year {
         self.expect(node.tasks().run_now(task, request).await.map(Some));
     }
 
-    async fn cancel(&mut self, node: &Punctual, task: TaskId) {
-        let truth = lock(&self.truth);
-        let mut runs: Vec<RunId> = truth.living.keys().copied().collect();
-        if let Some(task) = truth.tasks.get(&task) {
-            runs.extend(task.unfinished.iter().copied());
-            runs.extend(task.ended.last().copied());
-        }
-        drop(truth);
+    async fn cancel(&self, node: &Punctual, task: TaskId) {
+        let runs = {
+            let truth = lock(&self.truth);
+            let mut runs: Vec<RunId> = truth.living.keys().copied().collect();
+            if let Some(task) = truth.tasks.get(&task) {
+                runs.extend(task.unfinished.iter().copied());
+                runs.extend(task.ended.last().copied());
+            }
+            runs
+        };
         if !runs.is_empty() {
             let run = pick(&self.chance, &runs);
             self.expect(node.tasks().cancel(run).await.map(|_| None));
         }
     }
 
-    async fn repeat(&mut self, node: &Punctual, task: TaskId) {
+    async fn repeat(&self, node: &Punctual, task: TaskId) {
         let ended = lock(&self.truth).tasks.get(&task).map_or_else(Vec::new, |truth| truth.ended.clone());
         if ended.is_empty() {
             return;
@@ -154,7 +156,7 @@ impl Year {
         self.expect(answer.map(Some));
     }
 
-    async fn ask_for_promise(&mut self, node: &Punctual, task: TaskId) {
+    async fn ask_for_promise(&self, node: &Punctual, task: TaskId) {
         let run = lock(&self.truth)
             .tasks
             .get(&task)
@@ -167,7 +169,7 @@ impl Year {
     }
 
     /// Several deeds at once: what they do to each other is the engine's to sort out.
-    async fn several(&mut self, node: &Punctual) {
+    async fn several(&self, node: &Punctual) {
         let tasks = self.living_tasks();
         let [a, b] = [pick(&self.chance, &tasks), pick(&self.chance, &tasks)];
         let service = node.tasks();
@@ -184,7 +186,7 @@ impl Year {
 
     /// News of an attempt that is not the current one any more, or of a run that has ended, or from a node that
     /// has long been replaced: nothing of it may be taken.
-    async fn report_late(&mut self) {
+    async fn report_late(&self) {
         let mut reports = Vec::new();
         let epoch = {
             let truth = lock(&self.truth);
@@ -246,7 +248,7 @@ impl Year {
     }
 
     /// An answer that may be given: what was asked, a refusal, or a store that was made to fail.
-    fn expect(&mut self, answer: Result<Option<Accepted>, coordinator::Error>) {
+    fn expect(&self, answer: Result<Option<Accepted>, coordinator::Error>) {
         match answer {
             Ok(None) => {}
             Ok(Some(accepted)) => {
@@ -283,7 +285,7 @@ impl Year {
     }
 
     /// No faults any more: everything comes to its end, and starting again changes nothing.
-    pub(crate) async fn heal(&mut self, node: &Punctual) {
+    pub(crate) async fn heal(&self, node: &Punctual) {
         const PATIENCE: Duration = Duration::from_secs(24 * 86_400);
         for task in self.living_tasks() {
             self.pause(node, task).await;
@@ -292,11 +294,12 @@ impl Year {
         let mut told = false;
         while self.clock.monotonic() < until {
             self.clock.advance(Duration::from_secs(6 * 3600)).await;
-            let truth = lock(&self.truth);
-            let hanging: Vec<RunId> =
-                truth.living.iter().filter(|(_, living)| living.until.is_none()).map(|(id, _)| *id).collect();
-            let over = truth.runs.values().all(|run| run.life.state.is_terminal());
-            drop(truth);
+            let (hanging, over) = {
+                let truth = lock(&self.truth);
+                let endless = truth.living.iter().filter(|(_, living)| living.until.is_none());
+                let hanging: Vec<RunId> = endless.map(|(id, _)| *id).collect();
+                (hanging, truth.runs.values().all(|run| run.life.state.is_terminal()))
+            };
             if over {
                 break;
             }

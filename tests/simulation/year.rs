@@ -253,7 +253,7 @@ impl Year {
     }
 
     /// Decides when the store fails next.
-    fn next_fault(&mut self, healing: bool) {
+    fn next_fault(&self, healing: bool) {
         let writes_left = self.plan.store_fault.filter(|_| !healing).map(|mean| {
             // Now and then so soon that the node dies while it takes up what an earlier one had begun.
             if one_in(&self.chance, 4) { self.chance.below(12) } else { self.chance.below(2 * mean) }
@@ -336,14 +336,14 @@ impl Year {
         }
     }
 
-    fn struck(&mut self) -> Ended {
+    fn struck(&self) -> Ended {
         let struck = self.fault_has_struck();
         lock(&self.truth).counts.store_faults += u64::from(struck);
         Ended::Crashed
     }
 
     /// The node dies here and now, or, after a fault of the store, is looked at first: it must have noticed.
-    async fn died(&mut self, node: &Punctual) -> Ended {
+    async fn died(&self, node: &Punctual) -> Ended {
         if self.fault_has_struck() && one_in(&self.chance, 2) {
             let noticed = tokio::select! {
                 biased;
@@ -357,7 +357,7 @@ impl Year {
         self.struck()
     }
 
-    async fn stop(&mut self, node: Punctual) -> Ended {
+    async fn stop(&self, node: Punctual) -> Ended {
         let clock = self.clock.clone();
         let stopped = tokio::select! {
             biased;
