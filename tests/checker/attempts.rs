@@ -152,7 +152,7 @@ fn repeated_by_policy(
         match seen.code() {
             // A timeout may have been seen before the end that came all the same.
             Some(0) if !rule.times_out => {
-                findings.add("I8", format_args!("{id}: repeated after attempt {attempt} succeeded"))
+                findings.add("I8", format_args!("{id}: repeated after attempt {attempt} succeeded"));
             }
             None if !rule.times_out => {
                 findings.add(

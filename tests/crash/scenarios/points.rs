@@ -4,6 +4,7 @@ use super::Met;
 use crate::chance::Chance;
 use crate::place::Place;
 use crate::tasks::{DOOMED, More};
+use crate::time;
 use rustix::process::Signal;
 use serde_json::json;
 use std::time::Duration;
@@ -40,7 +41,9 @@ pub(crate) fn each_point(mut chance: Chance) -> Met {
     let callers = place.callers(2, &mut chance);
     for (point, times) in POINTS {
         for _ in 0..times {
-            let nth = chance.between(1, 4);
+            // Of the commits the first ones are those of the start.
+            let last = if point.ends_with("commit") { 40 } else { 4 };
+            let nth = chance.between(1, last);
             match place.serve(Some(&format!("{point}:{nth}"))) {
                 Err(ended) => assert!(ended.crashed(), "{point}: {ended:?}"),
                 Ok(mut daemon) => {
@@ -69,7 +72,10 @@ pub(crate) fn while_deleting(_: Chance) -> Met {
         for number in 0..3 {
             let key = json!({ "idempotency_key": format!("doomed-{round}-{number}") });
             let path = format!("/v1/tasks/{DOOMED}:run");
-            crate::callers::post(&place.data().join("punctual.sock"), &path, &key).expect("an answer");
+            let socket = place.data().join("punctual.sock");
+            // Its door opens a moment after its work has begun.
+            let answer = time::until(PASSES, || crate::callers::post(&socket, &path, &key));
+            answer.expect("an answer");
         }
         place.more.doomed = false;
         place.write_tasks(false, 100_000);
