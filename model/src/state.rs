@@ -436,7 +436,8 @@ impl RunState {
                     MissedWhy::OverLimit => "more than the catch-up limit",
                     MissedWhy::OutsideWindow => "older than the catch-up window",
                 };
-                Some(format!("{count} due times passed unseen: {why}"))
+                let times = if count == "1" { "due time" } else { "due times" };
+                Some(format!("{count} {times} passed unseen: {why}"))
             }
             Self::Canceled { why } => Some(
                 match why {

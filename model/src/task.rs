@@ -165,6 +165,8 @@ pub struct TaskSpec {
 impl TaskSpec {
     /// Default [`Self::grace`]: what a loaded machine may be late without anybody calling it late.
     pub const GRACE: Duration = Duration::from_secs(10);
+    /// Least [`Self::grace`]: what a busy machine may take between a due time and the look at it.
+    pub const MIN_GRACE: Duration = Duration::from_secs(1);
     /// Default [`Self::max_output`]: 10 MiB hold any log that a person will read.
     pub const MAX_OUTPUT: u64 = 10 << 20;
     /// Longest name and label: also the longest part of a store key that a user chooses.

@@ -238,7 +238,12 @@ fn spans(spec: &TaskSpec, found: &mut Problems) {
         let good = span.subsec_nanos().is_multiple_of(1_000_000) && span <= MAX_SPAN;
         found.require(good, field, format!("whole milliseconds up to {most}"), None);
     }
-    found.require(spec.grace <= MAX_SPAN, "grace", format!("at most {most}"), None);
+    found.require(
+        (TaskSpec::MIN_GRACE..=MAX_SPAN).contains(&spec.grace),
+        "grace",
+        format!("{} to {most}", duration::format(TaskSpec::MIN_GRACE)),
+        Some("every due is looked at a moment after its time; with less it would always be late"),
+    );
     if let Some(timeout) = spec.timeout {
         let good = !timeout.is_zero() && timeout <= MAX_SPAN;
         let expected = format!("more than 0 and at most {most}");

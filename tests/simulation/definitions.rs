@@ -129,7 +129,7 @@ impl Style {
         spec.labels.insert("does".to_owned(), pick(chance, &self.dispositions).to_owned());
         spec.jitter = if one_in(chance, 4) { seconds(chance, 1800) } else { Duration::ZERO };
         spec.splay = if one_in(chance, 6) { seconds(chance, 600) } else { Duration::ZERO };
-        spec.grace = pick(chance, &[Duration::ZERO, TaskSpec::GRACE, Duration::from_secs(600)]);
+        spec.grace = pick(chance, &[TaskSpec::MIN_GRACE, TaskSpec::GRACE, Duration::from_secs(600)]);
         spec.catch_up = CatchUp {
             policy: pick(chance, &[CatchUpPolicy::Skip, CatchUpPolicy::Latest, CatchUpPolicy::All]),
             window: Duration::from_secs(3600 * (1 + chance.below(96))),
