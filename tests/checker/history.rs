@@ -169,7 +169,7 @@ fn parse(text: &str) -> Result<i64, String> {
 
 impl Line {
     pub(crate) fn read(line: &str) -> Result<Self, String> {
-        let words: Vec<&str> = line.split(' ').collect();
+        let words: Vec<&str> = line.split_whitespace().collect();
         let [word, number, run, task, attempt, fence, due, pid, monotonic, wall, code] = words[..] else {
             return Err(format!("{line:?} is no line of a job"));
         };

@@ -237,7 +237,7 @@ const DOCTORED: &[(&str, Doctor, &str)] = &[
             in_both(h, |records| {
                 let missed = of(records, "skip").missed.as_mut().expect("the missed one");
                 (missed.to, missed.count) = (T + 4 * SECOND, 2);
-            })
+            });
         },
         "I2",
     ),
@@ -246,7 +246,7 @@ const DOCTORED: &[(&str, Doctor, &str)] = &[
         |h| {
             in_both(h, |records| {
                 of(records, "skip").missed.as_mut().expect("the missed one").count = 7;
-            })
+            });
         },
         "I1",
     ),
@@ -277,7 +277,7 @@ const DOCTORED: &[(&str, Doctor, &str)] = &[
                 for record in records.values_mut().filter(|record| record.task == "skip") {
                     record.trigger = "catch_up".to_owned();
                 }
-            })
+            });
         },
         "I12",
     ),
@@ -299,7 +299,7 @@ const DOCTORED: &[(&str, Doctor, &str)] = &[
         |h| {
             in_both(h, |records| {
                 of(records, "flaky").attempt = 1;
-            })
+            });
         },
         "I4",
     ),

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// How often it tells that it lives: often enough that two at once are seen.
 const BEAT: Duration = Duration::from_millis(100);
 
+/// Bytes of a line: a power of two, below the size of a page.
+const LINE: usize = 256;
+
 struct Teller {
     file: std::fs::File,
     about: String,
@@ -20,10 +23,12 @@ struct Teller {
 impl Teller {
     fn tell(&mut self, word: &str, code: i32) {
         let (monotonic, wall) = (super::time::monotonic(), super::time::wall());
-        let line = format!("{word} {} {} {monotonic} {wall} {code}\n", self.number, self.about);
-        // One write: the place of the line in the file is the moment at which it was told.
+        let line = format!("{word} {} {} {monotonic} {wall} {code}", self.number, self.about);
+        // One write: the place of the line in the file is the moment at which it was told. All lines are as long,
+        // so that none lies across two pages: between those a kill can cut a write in two.
+        let line = format!("{line:<width$}\n", width = LINE - 1);
         let written = self.file.write(line.as_bytes());
-        assert_eq!(written.ok(), Some(line.len()), "a line of the witness was not written whole");
+        assert_eq!(written.ok(), Some(LINE), "a line of the witness was not written whole");
         self.number += 1;
     }
 }
