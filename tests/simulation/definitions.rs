@@ -2,7 +2,7 @@
 
 use crate::oracle::Oracle;
 use crate::spec::{Dice, Spec};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use punctual::clock::Chance;
 use punctual::model::overlap::Overlap;
 use punctual::model::restart::{OnLost, RestartMode, RestartPolicy};
@@ -85,6 +85,12 @@ impl Style {
         let mut dice = Dice(chance.bits());
         loop {
             let spec = Spec::nightly(5, &mut dice);
+            // Most are due far too often; a look at one day is quicker than one at a year.
+            let midnight = jiff::civil::date(2028, 1, 1).at(0, 0, 0, 0);
+            let times = (0..1_440i64).filter(|minute| spec.matches_time(midnight + minute.minutes()));
+            if times.count() as u64 > self.densest {
+                continue;
+            }
             let cron = Cron {
                 expr: oracle.learn(spec),
                 dst_gap: pick(chance, &[DstGap::RunAtEnd, DstGap::Skip]),

@@ -24,8 +24,8 @@ use std::sync::{Mutex, PoisonError};
 use truth::Counts;
 use year::{Report, simulate};
 
-/// Seeds of a plain test run: some ten seconds of a debug build. `.ci/simulation` lives through years.
-const SEEDS: u64 = 8;
+/// Seeds of a plain test run: some ten seconds of a debug build. `.ci/simulation` lives through many more.
+const SEEDS: u64 = 6;
 
 /// What a failed seed has to say: what was wrong, what went before, and how to see it again.
 fn told(report: &Report, scale: Scale) -> String {
@@ -115,11 +115,7 @@ fn every_invariant_holds_in_weeks_around_clock_changes_and_in_whole_years() {
 
 #[test]
 fn one_seed_has_one_trace() {
-    for seed in [4, 7] {
-        let first = simulate(seed, Scale::Weeks, false);
-        let second = simulate(seed, Scale::Weeks, false);
-        assert_eq!((first.hash, first.lines), (second.hash, second.lines), "{}", told(&first, Scale::Weeks));
-    }
-    let [a, b] = [simulate(1, Scale::Weeks, false), simulate(2, Scale::Weeks, false)];
-    assert_ne!(a.hash, b.hash, "two seeds are two worlds");
+    let [first, second, other] = [4, 4, 1].map(|seed| simulate(seed, Scale::Weeks, false));
+    assert_eq!((first.hash, first.lines), (second.hash, second.lines), "{}", told(&first, Scale::Weeks));
+    assert_ne!(first.hash, other.hash, "two seeds are two worlds");
 }

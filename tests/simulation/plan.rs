@@ -69,12 +69,12 @@ impl Plan {
         }
         let densest = match scale {
             Scale::Weeks => pick(&chance, &[24, 48, 96]),
-            Scale::Year => pick(&chance, &[8, 24, 48]),
+            Scale::Year => pick(&chance, &[4, 8, 16]),
         };
         let swarm = |often: u64, of: &[u64]| (!one_in(&chance, often)).then(|| pick(&chance, of));
         let deeds = match scale {
             Scale::Weeks => pick(&chance, &[60, 150, 400]),
-            Scale::Year => pick(&chance, &[300, 800, 1_500]),
+            Scale::Year => pick(&chance, &[300, 600, 1_200]),
         };
         Self {
             start: start.parse().expect("an instant"),

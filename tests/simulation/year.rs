@@ -119,7 +119,7 @@ impl Year {
                 return;
             }
             self.aftermath();
-            if ended == Ended::Over {
+            if ended == Ended::Over || self.clock.monotonic() >= self.plan.style.span {
                 break;
             }
             self.downtime();
