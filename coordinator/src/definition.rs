@@ -4,8 +4,8 @@
 //! (schedules and zones), so that a person sees all problems at once.
 
 use crate::error::Error;
-use jiff::Timestamp;
 use crate::tasks::Tasks;
+use jiff::Timestamp;
 use punctual_model::{Schedule, Task, TaskSpec, validate};
 use punctual_scheduler::schedule::{Explanation, Preview, ScheduleError, Timeline, Zone, explain, preview};
 

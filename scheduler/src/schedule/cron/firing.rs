@@ -49,7 +49,8 @@ pub(in super::super) fn next(
             if let Some(previous) = index.checked_sub(1).and_then(|index| stretches.get(index)) {
                 let ended = stretch.start + i64::from(previous.offset);
                 let entered = index != here;
-                let owed = entered && gap == DstGap::RunAtEnd && ended < begin && walk.after(ended - 1) < begin;
+                let owed =
+                    entered && gap == DstGap::RunAtEnd && ended < begin && walk.after(ended - 1) < begin;
                 if owed && !seeded(Defect::DueSwallowedAtClockChange) {
                     return Some(stretch.start);
                 }
