@@ -1,5 +1,5 @@
 //! What every store must do, as sentences: one async function a behaviour, run against each implementation by
-//! [`conformance!`](crate::conformance).
+//! [`conformance!`](macro@crate::conformance).
 //!
 //! A [`Subject`] is one implementation with its clock. Behaviours see the store only through the contract; what
 //! they need beside it (a crash, a damaged record) the subject does.
