@@ -57,7 +57,8 @@ impl Coordinator {
     pub async fn run(&self, stop: CancellationToken) -> Result<(), Error> {
         let dues = DueLoop::new(Arc::clone(&self.core)).run(stop.clone());
         let janitor = Janitor::new(Arc::clone(&self.core)).run(stop);
-        tokio::try_join!(dues, janitor).map(|((), ())| ())
+        // In this order whenever both have something to do: what happens depends on nothing but what was asked.
+        tokio::try_join!(biased; dues, janitor).map(|((), ())| ())
     }
 
     /// Tasks whose schedules cannot be evaluated, ascending by id: they have no dues until they are changed.

@@ -161,14 +161,15 @@ impl Style {
         let hangs = spec.labels.get("does").is_some_and(|does| does == "hanging");
         spec.timeout = (hangs || one_in(chance, 4)).then(|| Duration::from_secs(30 + chance.below(3600)));
         spec.kill = Kill { grace: Duration::from_secs(chance.below(30)), ..Kill::default() };
+        // Endless repetition is rare enough not to drown everything else.
+        let endless = one_in(chance, 4);
         spec.restart = match chance.below(4) {
             0 => RestartPolicy {
                 attempts: 1 + chance.below(3) as u32,
-                // Services and endless repetition are slow enough not to drown everything else.
-                interval: Duration::from_secs(7_200 + chance.below(7_200)),
-                delay: Duration::from_secs(chance.below(300)),
-                mode: if one_in(chance, 4) { RestartMode::Delay } else { RestartMode::Fail },
-                on_success: one_in(chance, 8),
+                interval: Duration::from_secs(if endless { 86_400 } else { 60 + chance.below(7_200) }),
+                delay: Duration::from_secs(30 + chance.below(300)),
+                mode: if endless { RestartMode::Delay } else { RestartMode::Fail },
+                on_success: !endless && one_in(chance, 8),
                 on_lost: if one_in(chance, 2) { OnLost::Restart } else { OnLost::EndAsLost },
             },
             _ => RestartPolicy::default(),

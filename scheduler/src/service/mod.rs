@@ -198,6 +198,7 @@ impl Scheduler {
                 // Nothing is due, so the head is in the future and this really sleeps; a clock that jumps
                 // past it wakes the sleeper, one that goes back lets it sleep on.
                 Some(run_at) => tokio::select! {
+                    biased;
                     () = self.inner.clock.sleep_until(run_at) => {}
                     () = earlier => {}
                 },
