@@ -15,9 +15,14 @@ pub trait OutputRemover: Send + Sync {
 #[async_trait]
 impl OutputRemover for Outputs {
     async fn remove(&self, runs: &[RunId]) {
-        let (outputs, runs) = (self.clone(), runs.to_vec());
-        // It waits for the disk, and nobody else should have to.
-        let removed = tokio::task::spawn_blocking(move || Outputs::remove(&outputs, &runs)).await;
+        let removed = if self.root().is_none() {
+            // Nothing to wait for; and when another thread has done it is nothing that a simulation could repeat.
+            Ok(Outputs::remove(self, runs))
+        } else {
+            let (outputs, runs) = (self.clone(), runs.to_vec());
+            // It waits for the disk, and nobody else should have to.
+            tokio::task::spawn_blocking(move || Outputs::remove(&outputs, &runs)).await
+        };
         match removed {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "output of pruned runs could not be removed"),
