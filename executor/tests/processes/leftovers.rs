@@ -51,7 +51,8 @@ fn spec(script: &str) -> TaskSpec {
 #[tokio::test]
 async fn one_sweep_ends_all_that_a_dead_session_has_left() {
     let node = Node::new().await;
-    let scripts = ["echo $$; exec sleep 1000", "echo $$; exec setsid sleep 1000"];
+    // The second one stays beside the sleeper that left its group: a run whose leader has gone is ended at once.
+    let scripts = ["echo $$; exec sleep 1000", "setsid sh -c 'echo $$; exec sleep 1000' & wait"];
     let pids: Vec<String> =
         scripts.iter().map(|script| orphaned(&node, &node.attempt(spec(script)))).collect();
     assert!(pids.iter().all(|pid| is_alive(pid)));
@@ -60,7 +61,7 @@ async fn one_sweep_ends_all_that_a_dead_session_has_left() {
     let other = ProcessHome::in_directory(other.path()).unwrap();
     assert_eq!(within(ProcessDriver::reap_leftovers(&other, &*node.clock)).await.found, 0);
     let reaped = within(ProcessDriver::reap_leftovers(&node.home, &*node.clock)).await;
-    assert_eq!((reaped.found, reaped.left), (2, 0));
+    assert_eq!((reaped.found, reaped.left), (3, 0), "two sleepers and a shell that waits");
     assert!(pids.iter().all(|pid| !is_alive(pid)));
     assert_eq!(within(ProcessDriver::reap_leftovers(&node.home, &*node.clock)).await.found, 0);
 }
