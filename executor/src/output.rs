@@ -1,10 +1,14 @@
 //! What runs write: one append-only file a run, whichever attempt wrote it.
 //!
-//! Attempts write through their sink; whoever shows output reads here: the whole, the tail, or following a run
-//! that is at work. Decides nothing about retention; it removes the runs that it is told to. Never touches the
-//! store.
+//! Of a run that writes more than its cap the beginning and the newest are kept: up to half the cap in that
+//! file, the rest in two parts beside it that take turns. Attempts write through their sink, or a process of
+//! their own does; all that both know is in the files. Whoever shows output reads here: the whole, the tail,
+//! or following a run that is at work. Decides nothing about retention; it removes the runs that it is told to.
+//! Never touches the store.
 
+mod follow;
 mod frame;
+mod part;
 mod place;
 mod reader;
 mod reserve;
@@ -15,8 +19,10 @@ pub(crate) use place::{Made, create, path_of, remove};
 pub use reader::Reader;
 pub(crate) use writer::{Writer, Written};
 
+use follow::Follow;
 use futures_util::stream::{BoxStream, StreamExt as _, unfold};
-use place::Bytes;
+use place::{Buffer, Bytes, EXTENSIONS, extension, replace};
+use punctual_clock::Clock;
 use punctual_model::RunId;
 use punctual_store::fjall::FreeSpace;
 use reserve::Reserve;
@@ -28,12 +34,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use tokio::sync::Notify;
-
-/// The extension of output files.
-const EXTENSION: &str = "out";
-
-/// Frames that a follower takes from the disk at once; with the largest frame, 1 MiB.
-const FOLLOW_BATCH: usize = 16;
 
 /// The outputs of all runs of one node. Clones are the same.
 #[derive(Debug, Clone)]
@@ -54,7 +54,7 @@ struct Shared {
 #[derive(Debug)]
 enum Kind {
     Directory(PathBuf),
-    Memory(Mutex<HashMap<RunId, Arc<Mutex<Vec<u8>>>>>),
+    Memory(Mutex<HashMap<(RunId, &'static str), Buffer>>),
 }
 
 impl Outputs {
@@ -96,21 +96,19 @@ impl Outputs {
         Writer::new(self.clone(), run, cap)
     }
 
-    /// Reads a run's output from its beginning. Blocks on the disk, as does the reader.
-    ///
-    /// # Errors
-    /// What the file system says; no output is none.
-    pub fn read(&self, run: RunId) -> io::Result<Reader> {
-        Ok(self.open_to_read(run)?.map_or_else(Reader::empty, Reader::over))
+    /// Reads a run's output from its beginning. The reader blocks on the disk; no output is none.
+    #[must_use]
+    pub fn read(&self, run: RunId) -> Reader {
+        Reader::new(self.clone(), run)
     }
 
     /// The last frames of a run's output, as many as hold `bytes` bytes at least, or all there are. Reads the
-    /// whole file (which its cap bounds), keeps only the tail in memory, and blocks on the disk.
+    /// whole output (which its cap bounds), keeps only the tail in memory, and blocks on the disk.
     ///
     /// # Errors
     /// What the file system says.
     pub fn tail(&self, run: RunId, bytes: usize) -> io::Result<Vec<Frame>> {
-        let mut reader = self.read(run)?;
+        let mut reader = self.read(run);
         let (mut kept, mut size) = (VecDeque::new(), 0);
         let size_of = |frame: &Frame| match &frame.content {
             Content::Bytes { bytes, .. } => bytes.len(),
@@ -127,20 +125,16 @@ impl Outputs {
     }
 
     /// Reads a run's output from a sequence number on, and goes on as it is written, until `ended` says that
-    /// no more will come and everything was read. Memory is bounded: a slow reader holds nobody up.
+    /// no more will come and everything was read. Memory is bounded: a slow reader holds nobody up. Whether
+    /// another process has written is looked for by this clock.
     pub fn follow(
         &self,
         run: RunId,
         from: u64,
+        clock: Arc<dyn Clock>,
         ended: impl Future<Output = ()> + Send + 'static,
     ) -> BoxStream<'static, io::Result<Frame>> {
-        let follow = Follow {
-            watching: Watching::new(self, run),
-            reader: Reader::empty(),
-            ready: VecDeque::new(),
-            from,
-            ended: Some(Box::pin(ended)),
-        };
+        let follow = Follow::new(self, run, from, clock, ended);
         unfold(Some(follow), async |follow| {
             let mut follow = follow?;
             match follow.next().await {
@@ -158,12 +152,12 @@ impl Outputs {
     /// The first error; the others were tried all the same.
     pub fn remove(&self, runs: &[RunId]) -> io::Result<()> {
         let mut result = Ok(());
-        for run in runs {
+        for (run, extension) in runs.iter().flat_map(|run| EXTENSIONS.map(|extension| (*run, extension))) {
             match &self.shared.kind {
                 Kind::Directory(root) => {
-                    result = result.and(remove(&path_of(root, *run, EXTENSION), root));
+                    result = result.and(remove(&path_of(root, run, extension), root));
                 }
-                Kind::Memory(all) => drop(lock(all).remove(run)),
+                Kind::Memory(all) => drop(lock(all).remove(&(run, extension))),
             }
         }
         result
@@ -174,41 +168,52 @@ impl Outputs {
         self.shared.reserve.as_ref().map_or(Ok(()), |reserve| reserve.take(bytes))
     }
 
-    fn open_to_read(&self, run: RunId) -> io::Result<Option<Bytes>> {
+    fn open_to_read(&self, run: RunId, part: u64) -> io::Result<Option<Bytes>> {
         match &self.shared.kind {
-            Kind::Directory(root) => match File::open(path_of(root, run, EXTENSION)) {
+            Kind::Directory(root) => match File::open(path_of(root, run, extension(part))) {
                 Ok(file) => Ok(Some(Bytes::File(Arc::new(file)))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error),
             },
-            Kind::Memory(all) => Ok(lock(all).get(&run).cloned().map(Bytes::Memory)),
+            Kind::Memory(all) => Ok(lock(all).get(&(run, extension(part))).cloned().map(Bytes::Memory)),
         }
     }
 
-    fn open_to_write(&self, run: RunId) -> io::Result<(Bytes, Made)> {
+    /// Opens a part to append to it; a new one behind the head takes the place of the one before the last.
+    fn open_to_write(&self, run: RunId, part: u64, anew: bool) -> io::Result<(Bytes, Made)> {
         match &self.shared.kind {
             Kind::Directory(root) => {
-                let (file, made) = create(&path_of(root, run, EXTENSION))?;
+                let path = path_of(root, run, extension(part));
+                let (file, made) = if anew { replace(&path)? } else { create(&path)? };
                 Ok((Bytes::File(Arc::new(file)), made))
             }
             Kind::Memory(all) => {
-                Ok((Bytes::Memory(Arc::clone(lock(all).entry(run).or_default())), Made::Nothing))
+                let mut all = lock(all);
+                if anew {
+                    all.remove(&(run, extension(part)));
+                }
+                let bytes = Arc::clone(all.entry((run, extension(part))).or_default());
+                Ok((Bytes::Memory(bytes), Made::Nothing))
             }
         }
     }
 
-    /// Makes a run's output durable, with those names that lead to it and are new.
-    fn sync(&self, bytes: &Bytes, run: RunId, made: Made) -> io::Result<()> {
-        let (Bytes::File(file), Kind::Directory(root)) = (bytes, &self.shared.kind) else { return Ok(()) };
-        file.sync_data()?;
-        let path = path_of(root, run, EXTENSION);
-        let names = match made {
-            Made::Nothing => 0,
-            Made::File => 1,
-            // Up to the directory that holds `output` itself.
-            Made::Directories => 4,
-        };
-        for directory in path.ancestors().skip(1).take(names) {
+    /// Makes these parts of a run's output durable, with those names that lead to them and are new.
+    fn sync(&self, run: RunId, parts: &[(Bytes, Made)]) -> io::Result<()> {
+        let Kind::Directory(root) = &self.shared.kind else { return Ok(()) };
+        let mut names = 0;
+        for (bytes, made) in parts {
+            if let Bytes::File(file) = bytes {
+                file.sync_data()?;
+            }
+            names = names.max(match made {
+                Made::Nothing => 0,
+                Made::File => 1,
+                // Up to the directory that holds `output` itself.
+                Made::Directories => 4,
+            });
+        }
+        for directory in path_of(root, run, extension(0)).ancestors().skip(1).take(names) {
             File::open(directory)?.sync_all()?;
         }
         Ok(())
@@ -221,94 +226,6 @@ impl Outputs {
         {
             notify.notify_waiters();
         }
-    }
-}
-
-/// Being listed as a follower.
-struct Watching {
-    outputs: Outputs,
-    run: RunId,
-    notify: Arc<Notify>,
-}
-
-impl Watching {
-    fn new(outputs: &Outputs, run: RunId) -> Self {
-        outputs.shared.following.fetch_add(1, Ordering::Relaxed);
-        let mut followers = lock(&outputs.shared.followers);
-        let notify = followers.get(&run).and_then(Weak::upgrade).unwrap_or_default();
-        followers.insert(run, Arc::downgrade(&notify));
-        drop(followers);
-        Self { outputs: outputs.clone(), run, notify }
-    }
-}
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.outputs.shared.following.fetch_sub(1, Ordering::Relaxed);
-        let mut followers = lock(&self.outputs.shared.followers);
-        if Arc::strong_count(&self.notify) == 1 {
-            followers.remove(&self.run);
-        }
-    }
-}
-
-struct Follow {
-    watching: Watching,
-    reader: Reader,
-    ready: VecDeque<Frame>,
-    from: u64,
-    ended: Option<std::pin::Pin<Box<dyn Future<Output = ()> + Send>>>,
-}
-
-impl Follow {
-    async fn next(&mut self) -> io::Result<Option<Frame>> {
-        loop {
-            if let Some(frame) = self.ready.pop_front() {
-                return Ok(Some(frame));
-            }
-            let notify = Arc::clone(&self.watching.notify);
-            let mut more = std::pin::pin!(notify.notified());
-            // Listen before looking, so that nothing falls between.
-            more.as_mut().enable();
-            let was_over = self.ended.is_none();
-            self.fill().await?;
-            if !self.ready.is_empty() {
-                continue;
-            }
-            match &mut self.ended {
-                // The end was known before this look, and the look found nothing.
-                None if was_over => return Ok(None),
-                None => {}
-                Some(ended) => tokio::select! {
-                    () = more => {}
-                    () = ended.as_mut() => self.ended = None,
-                },
-            }
-        }
-    }
-
-    async fn fill(&mut self) -> io::Result<()> {
-        let mut reader = std::mem::replace(&mut self.reader, Reader::empty());
-        let (outputs, run, from) = (self.watching.outputs.clone(), self.watching.run, self.from);
-        let (reader, frames) = tokio::task::spawn_blocking(move || {
-            if reader.is_empty() {
-                reader = outputs.read(run)?;
-            }
-            let mut frames = VecDeque::new();
-            while frames.len() < FOLLOW_BATCH
-                && let Some(frame) = reader.next_frame()?
-            {
-                if frame.sequence >= from {
-                    frames.push_back(frame);
-                }
-            }
-            Ok::<_, io::Error>((reader, frames))
-        })
-        .await
-        .map_err(io::Error::other)??;
-        self.reader = reader;
-        self.ready = frames;
-        Ok(())
     }
 }
 

@@ -155,7 +155,8 @@ pub struct TaskSpec {
     /// How long finished runs are kept.
     #[serde(default, skip_serializing_if = "is_default")]
     pub retention: Retention,
-    /// Most bytes of output kept of a run.
+    /// Most bytes of output kept of a run. Of one that writes more, its first half and the newest are kept, or only
+    /// the beginning if this is below 64 KiB; what is gone is counted and marked in its place.
     #[serde(default = "default_output", skip_serializing_if = "is_default_output")]
     pub max_output: u64,
     /// What to run.

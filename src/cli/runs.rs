@@ -222,7 +222,7 @@ impl Show {
         let outputs = Outputs::in_directory(data.join("output"));
         let unreadable =
             |error| CliError::failed(format_args!("the output of run {} cannot be read: {error}", run.id));
-        let mut reader = outputs.read(run.id).map_err(unreadable)?;
+        let mut reader = outputs.read(run.id);
         let mut bytes = Vec::new();
         while let Some(frame) = reader.next_frame().map_err(unreadable)? {
             bytes.extend_from_slice(&frame.content.show());

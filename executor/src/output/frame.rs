@@ -1,4 +1,4 @@
-//! The bytes of an output file: a magic, then frames. Little endian.
+//! The bytes of an output file, or of each of its parts: a magic, then frames. Little endian.
 //!
 //! A frame is `length u32, crc32 u32, sequence u64, microseconds since 1970 i64, stream u8, bytes`; the
 //! checksum covers everything behind itself. A frame that is cut short or does not check is where a crash tore
@@ -22,11 +22,13 @@ const STDERR: u8 = 2;
 const LOG: u8 = 3;
 /// The payload is a count of bytes that were dropped, as u64.
 const DROPPED: u8 = 4;
+/// First in each part behind the head: the part's number and how many bytes the run wrote before it, as u64.
+const PART: u8 = 5;
 
 /// One piece of output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Rises by one from frame to frame of a run, through all its attempts.
+    /// Rises from frame to frame of a run, through all its attempts: by one, but where frames are gone.
     pub sequence: u64,
     /// When it was written, to the microsecond.
     pub at: Timestamp,
@@ -44,7 +46,7 @@ pub enum Content {
         /// What.
         bytes: Vec<u8>,
     },
-    /// So many bytes of one attempt were over the cap and are gone.
+    /// So many bytes that stood here were over the cap and are gone.
     Dropped(u64),
 }
 
@@ -57,6 +59,18 @@ impl Content {
             Self::Dropped(count) => format!("\n[{count} bytes of output dropped]\n").into_bytes().into(),
         }
     }
+}
+
+/// What a part behind the head begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Start {
+    /// The sequence number of the part's first frame.
+    pub(super) sequence: u64,
+    pub(super) at: Timestamp,
+    /// Rises by one from part to part; the head is 0.
+    pub(super) part: u64,
+    /// Bytes that the run wrote before, kept or not.
+    pub(super) position: u64,
 }
 
 /// Appends a frame of bytes to a buffer.
@@ -72,6 +86,15 @@ pub(super) fn put_bytes(out: &mut Vec<u8>, sequence: u64, at: Timestamp, stream:
 /// Appends a frame that tells what is missing.
 pub(super) fn put_dropped(out: &mut Vec<u8>, sequence: u64, at: Timestamp, count: u64) {
     put(out, sequence, at, DROPPED, &count.to_le_bytes());
+}
+
+/// Appends the magic and the first frame of a part behind the head.
+pub(super) fn put_start(out: &mut Vec<u8>, start: Start) {
+    let mut payload = [0; 16];
+    payload[..8].copy_from_slice(&start.part.to_le_bytes());
+    payload[8..].copy_from_slice(&start.position.to_le_bytes());
+    out.extend_from_slice(&MAGIC);
+    put(out, start.sequence, start.at, PART, &payload);
 }
 
 fn put(out: &mut Vec<u8>, sequence: u64, at: Timestamp, tag: u8, payload: &[u8]) {
@@ -91,6 +114,8 @@ fn put(out: &mut Vec<u8>, sequence: u64, at: Timestamp, tag: u8, payload: &[u8])
 pub(super) enum Parsed {
     /// A frame, and how many bytes it takes.
     Frame(Frame, usize),
+    /// The beginning of a part, and how many bytes it takes.
+    Start(Start, usize),
     /// The beginning of a frame; so many bytes are needed at least.
     Short(usize),
     /// No frame.
@@ -109,15 +134,20 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
         return Parsed::Torn;
     }
     let Ok(at) = Timestamp::from_microsecond(u64_at(head, 16).cast_signed()) else { return Parsed::Torn };
+    let sequence = u64_at(head, 8);
     let bytes = |stream| Content::Bytes { stream, bytes: payload.to_vec() };
     let content = match head[24] {
         STDOUT => bytes(Stream::Stdout),
         STDERR => bytes(Stream::Stderr),
         LOG => bytes(Stream::Log),
         DROPPED if length == 8 => Content::Dropped(u64_at(payload, 0)),
+        PART if length == 16 => {
+            let start = Start { sequence, at, part: u64_at(payload, 0), position: u64_at(payload, 8) };
+            return Parsed::Start(start, HEADER + length);
+        }
         _ => return Parsed::Torn,
     };
-    Parsed::Frame(Frame { sequence: u64_at(head, 8), at, content }, HEADER + length)
+    Parsed::Frame(Frame { sequence, at, content }, HEADER + length)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

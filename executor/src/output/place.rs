@@ -1,7 +1,9 @@
 //! Where the bytes of a run's output are: a file below the data directory, or memory.
 //!
 //! `output/<4 digits>/<2 digits>/<run id>.out`: the leading digits of an id are its time, so one directory
-//! holds the runs of 4.4 minutes and empties when retention has passed them; none grows without bound.
+//! holds the runs of 4.4 minutes and empties when retention has passed them; none grows without bound. A run
+//! that writes more than its head has room for has up to two parts more beside it, `.tail1` and `.tail2`, which
+//! take turns.
 
 use punctual_model::RunId;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -20,12 +22,33 @@ pub(crate) fn path_of(root: &Path, run: RunId, extension: &str) -> PathBuf {
     root.join(&id[..4]).join(&id[4..6]).join(format!("{id}.{extension}"))
 }
 
+/// The extensions of all files that hold output, the head's last.
+pub(super) const EXTENSIONS: [&str; 3] = ["tail1", "tail2", "out"];
+
+/// The extension of a part of a run's output: the head is 0, and those behind it take turns.
+pub(super) fn extension(part: u64) -> &'static str {
+    match part {
+        0 => "out",
+        part if part % 2 == 1 => "tail1",
+        _ => "tail2",
+    }
+}
+
 /// What did not exist before a file was opened, and whose name is therefore not yet durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Made {
     Nothing,
     File,
     Directories,
+}
+
+/// Makes a file of a run anew; whoever reads what was there reads it to its end.
+pub(super) fn replace(path: &Path) -> io::Result<(File, Made)> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    create(path)
 }
 
 /// Opens a file of a run for writing, making the directories that it needs.
@@ -61,11 +84,14 @@ pub(crate) fn remove(path: &Path, root: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Bytes that go with the process.
+pub(super) type Buffer = Arc<Mutex<Vec<u8>>>;
+
 /// The bytes themselves.
 #[derive(Debug, Clone)]
 pub(super) enum Bytes {
     File(Arc<File>),
-    Memory(Arc<Mutex<Vec<u8>>>),
+    Memory(Buffer),
 }
 
 impl Bytes {
@@ -105,14 +131,6 @@ impl Bytes {
                 bytes.lock().unwrap_or_else(PoisonError::into_inner).truncate(length);
                 Ok(())
             }
-        }
-    }
-
-    /// How many bytes there are.
-    pub(super) fn length(&self) -> io::Result<u64> {
-        match self {
-            Self::File(file) => Ok(file.metadata()?.len()),
-            Self::Memory(bytes) => Ok(bytes.lock().unwrap_or_else(PoisonError::into_inner).len() as u64),
         }
     }
 }

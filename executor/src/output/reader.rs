@@ -1,40 +1,28 @@
-//! Reads a run's output: from its beginning or near its end, once or following, with bounded memory.
+//! Reads a run's output through all its parts, once or again and again while somebody writes, perhaps another
+//! process, with bounded memory. What is gone between two parts is told in its place.
 
-use super::frame::{self, Frame, MAGIC, MAX_PAYLOAD, Parsed};
-use super::place::Bytes;
+use super::Outputs;
+use super::frame::{Content, Frame, Start};
+use super::part::PartReader;
+use punctual_model::RunId;
 use std::io;
-
-/// Bytes read at once; a frame of full size and the next one's header fit.
-const CHUNK: usize = 2 * MAX_PAYLOAD;
 
 /// Reads frames in order. Blocks on the disk.
 #[derive(Debug)]
 pub struct Reader {
-    bytes: Option<Bytes>,
-    /// Where the next frame begins; 0 before the magic was seen.
-    offset: u64,
-    /// What was read and not yet parsed; it begins at `offset`.
-    buffer: Vec<u8>,
-    parsed: usize,
+    outputs: Outputs,
+    run: RunId,
+    /// The part at hand; none as long as there is no output.
+    part: Option<PartReader>,
+    /// Its number.
+    number: u64,
+    /// Bytes that the run wrote before what comes next.
+    position: u64,
 }
 
 impl Reader {
-    /// A reader of a run that has no output yet.
-    pub(super) fn empty() -> Self {
-        Self { bytes: None, offset: 0, buffer: Vec::new(), parsed: 0 }
-    }
-
-    pub(super) fn over(bytes: Bytes) -> Self {
-        Self { bytes: Some(bytes), ..Self::empty() }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.bytes.is_none()
-    }
-
-    /// Where the next frame begins, or would.
-    pub(super) fn offset(&self) -> u64 {
-        self.offset
+    pub(super) fn new(outputs: Outputs, run: RunId) -> Self {
+        Self { outputs, run, part: None, number: 0, position: 0 }
     }
 
     /// The next frame; none at the end of what is there and believable. May be asked again later.
@@ -42,56 +30,47 @@ impl Reader {
     /// # Errors
     /// What the file system says.
     pub fn next_frame(&mut self) -> io::Result<Option<Frame>> {
-        if self.offset == 0 && !self.skip_magic()? {
-            return Ok(None);
-        }
         loop {
-            match frame::parse(&self.buffer[self.parsed..]) {
-                Parsed::Frame(frame, length) => {
-                    self.parsed += length;
-                    self.offset += length as u64;
-                    return Ok(Some(frame));
-                }
-                Parsed::Torn => {
-                    // It may be a frame that is being written right now, or that was cut off and written
-                    // anew: read again when asked again.
-                    self.forget();
-                    return Ok(None);
-                }
-                Parsed::Short(_) => {
-                    if !self.fill()? {
-                        self.forget();
-                        return Ok(None);
-                    }
-                }
+            if self.part.is_none() {
+                self.part = self.outputs.open_to_read(self.run, 0)?.map(PartReader::over);
+            }
+            let Some(part) = &mut self.part else { return Ok(None) };
+            if let Some(frame) = part.next_frame()? {
+                return Ok(Some(self.passed(frame)));
+            }
+            let Some((next, start)) = self.next_part()? else { return Ok(None) };
+            // With a later part there, this one is complete: what came between the two looks comes first.
+            if let Some(frame) = self.part.as_mut().map(PartReader::next_frame).transpose()?.flatten() {
+                return Ok(Some(self.passed(frame)));
+            }
+            let gone = start.position.saturating_sub(self.position);
+            (self.part, self.number, self.position) = (Some(next), start.part, start.position);
+            if gone > 0 {
+                let sequence = start.sequence.saturating_sub(1);
+                return Ok(Some(Frame { sequence, at: start.at, content: Content::Dropped(gone) }));
             }
         }
     }
 
-    fn forget(&mut self) {
-        self.buffer.clear();
-        self.parsed = 0;
+    fn passed(&mut self, frame: Frame) -> Frame {
+        self.position = self.position.saturating_add(match &frame.content {
+            Content::Bytes { bytes, .. } => bytes.len() as u64,
+            Content::Dropped(count) => *count,
+        });
+        frame
     }
 
-    fn skip_magic(&mut self) -> io::Result<bool> {
-        let mut magic = [0; MAGIC.len()];
-        let Some(bytes) = &self.bytes else { return Ok(false) };
-        if bytes.read_at(&mut magic, 0)? < MAGIC.len() || magic != MAGIC {
-            return Ok(false);
+    /// The oldest part that is there behind the one at hand.
+    fn next_part(&self) -> io::Result<Option<(PartReader, Start)>> {
+        let mut found: Option<(PartReader, Start)> = None;
+        for slot in [1, 2] {
+            let Some(bytes) = self.outputs.open_to_read(self.run, slot)? else { continue };
+            let mut part = PartReader::over(bytes);
+            let Some(start) = part.start()? else { continue };
+            if start.part > self.number && found.as_ref().is_none_or(|(_, other)| start.part < other.part) {
+                found = Some((part, start));
+            }
         }
-        self.offset = MAGIC.len() as u64;
-        Ok(true)
-    }
-
-    /// Reads on behind what is buffered; false at the end.
-    fn fill(&mut self) -> io::Result<bool> {
-        let Some(bytes) = &self.bytes else { return Ok(false) };
-        self.buffer.drain(..self.parsed);
-        self.parsed = 0;
-        let have = self.buffer.len();
-        self.buffer.resize(have + CHUNK, 0);
-        let read = bytes.read_at(&mut self.buffer[have..], self.offset + have as u64);
-        self.buffer.truncate(have + *read.as_ref().unwrap_or(&0));
-        Ok(read? > 0)
+        Ok(found)
     }
 }

@@ -143,7 +143,7 @@ impl Node {
 
     /// What a run wrote.
     pub(crate) fn output(&self, run: RunId) -> String {
-        let mut reader = self.pool.outputs().read(run).unwrap();
+        let mut reader = self.pool.outputs().read(run);
         let frames = std::iter::from_fn(|| reader.next_frame().unwrap());
         let bytes: Vec<u8> = frames.flat_map(|frame| frame.content.show().into_owned()).collect();
         String::from_utf8_lossy(&bytes).into_owned()

@@ -105,10 +105,10 @@ pub(super) async fn logs(
             let promise = Arc::clone(&promise);
             async move { drop(promise.wait().await) }
         };
-        let frames = outputs.follow(id, from, ended);
+        let frames = outputs.follow(id, from, Arc::clone(&api.parts().clock), ended);
         followed(frames, promise, Arc::clone(&api.parts().clock), form)
     } else {
-        let frames = outputs.follow(id, from, ready(()));
+        let frames = outputs.follow(id, from, Arc::clone(&api.parts().clock), ready(()));
         Body::from_stream(frames.map(move |frame| frame.map(|frame| form.frame(frame))))
     };
     let mut response = Response::new(body);

@@ -169,7 +169,7 @@ async fn output_events_and_saved_state_are_in_the_record_of_the_run() {
     assert_eq!(ended.saved, json!({"page": 3}));
     assert_eq!(ended.outcome.unwrap().output.unwrap().bytes, 8);
     assert_eq!(events(&bench.run(promise.id()).await), ["restarting"]);
-    let mut reader = bench.pool.outputs().read(promise.id()).unwrap();
+    let mut reader = bench.pool.outputs().read(promise.id());
     let frames: Vec<_> = std::iter::from_fn(|| reader.next_frame().unwrap()).collect();
     let text: Vec<u8> = frames.iter().flat_map(|frame| frame.content.show().into_owned()).collect();
     assert_eq!(text, b"one\ntwo\n");
