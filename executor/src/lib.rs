@@ -5,10 +5,13 @@
 
 mod attempt;
 mod claimer;
+#[cfg(feature = "http")]
+pub mod client;
 mod collector;
 mod counters;
 mod driver;
 pub mod drivers;
+pub mod egress;
 mod engine;
 mod error;
 mod executor;
