@@ -23,8 +23,6 @@ pub(crate) struct TaskTruth {
     dues: Arc<Vec<i64>>,
     /// Every due up to here has its record.
     pub(crate) covered: Timestamp,
-    /// The `run_at` of the newest of them: no later due may run before it.
-    last_run_at: Timestamp,
     pub(crate) unfinished: BTreeSet<RunId>,
     /// Runs that have ended, newest last; only some, to pick from.
     pub(crate) ended: Vec<RunId>,
@@ -169,13 +167,11 @@ impl Truth {
             deleted: false,
             dues,
             covered: before.as_ref().map_or(Timestamp::MIN, |before| before.covered),
-            last_run_at: before.as_ref().map_or(Timestamp::MIN, |before| before.last_run_at),
             unfinished: before.as_ref().map_or_else(BTreeSet::new, |before| before.unfinished.clone()),
             ended: before.map_or_else(Vec::new, |before| before.ended),
         };
         if raised {
             truth.covered = truth.covered.max(truth.beginning(now));
-            truth.last_run_at = Timestamp::MIN;
         }
         let (expected, found) = (truth.covered, stored.progress.checkpoint);
         self.must(found == Some(expected), || {
@@ -257,17 +253,13 @@ impl Truth {
             if expected != Some(run.scheduled_for) {
                 wrong = Some(format!("task {}: due {}, expected {expected:?}", task.id, run.scheduled_for));
             }
-            let may_run = oracle::run_at(task, run.scheduled_for);
-            // A due is as late as the latest before it: it does not overtake one with more jitter.
-            let run_at = run.run_at.max(truth.last_run_at);
+            let run_at = truth.run_at(run.scheduled_for);
             let late = now.duration_since(run_at.max(since));
             let grace = SignedDuration::try_from(task.spec.grace).expect("a short grace");
-            let lateness = now.duration_since(run.run_at);
-            if may_run > now || run.run_at < may_run {
-                wrong = Some(format!("run {} at {now}, before its time {may_run}", run.id));
-            } else if run.trigger == Trigger::Schedule
-                && (late > PROMPT || now.duration_since(run_at) > grace)
-            {
+            let lateness = now.duration_since(run_at);
+            if run_at > now || run.run_at != run_at {
+                wrong = Some(format!("run {} for {} at {now}, its time is {run_at}", run.id, run.run_at));
+            } else if run.trigger == Trigger::Schedule && (late > PROMPT || lateness > grace) {
                 wrong = Some(format!(
                     "run {} of {} only at {now}, undisturbed since {since}",
                     run.id, run.run_at
@@ -277,7 +269,6 @@ impl Truth {
                     Some(format!("run {} of {} was caught up within the grace at {now}", run.id, run.run_at));
             }
             truth.covered = run.scheduled_for;
-            truth.last_run_at = truth.last_run_at.max(run.run_at);
             self.counts.caught_up += u64::from(run.trigger == Trigger::CatchUp);
         }
         if let Some(wrong) = wrong {
@@ -405,7 +396,7 @@ impl Truth {
                 continue;
             }
             let Some(next) = truth.rest().first().copied().map(second) else { continue };
-            let run_at = oracle::run_at(&truth.task, next).max(truth.last_run_at);
+            let run_at = truth.run_at(next);
             if run_at <= now {
                 owed.push(format!("task {}: due {next} was to run at {run_at}, it is {now}", truth.task.id));
             }
@@ -453,7 +444,16 @@ impl TaskTruth {
     fn beginning(&self, now: Timestamp) -> Timestamp {
         let after = self.dues.partition_point(|due| second(*due) <= now);
         let over = self.dues[after..].iter().map(|due| second(*due));
-        over.take_while(|due| oracle::run_at(&self.task, *due) <= now).last().unwrap_or(now)
+        over.take_while(|due| self.run_at(*due) <= now).last().unwrap_or(now)
+    }
+
+    /// When a due may run: not before any due that is before it, however far jitter has moved that one.
+    fn run_at(&self, due: Timestamp) -> Timestamp {
+        let reach = i64::try_from(self.task.spec.jitter.as_secs()).expect("a window below ten years") + 1;
+        let from = self.dues.partition_point(|other| *other < due.as_second() - reach);
+        let until = self.dues.partition_point(|other| second(*other) < due);
+        let before = self.dues[from..until].iter().map(|other| oracle::run_at(&self.task, second(*other)));
+        before.fold(oracle::run_at(&self.task, due), Timestamp::max)
     }
 }
 

@@ -209,20 +209,68 @@ fn ten_years_of_seconds_are_planned_without_walking_them() {
     }
 }
 
+/// Before all schedules, checkpoints and windows of jitter of the properties below.
+const BEGINNING: i64 = -20_000;
+
+/// Every due from the beginning up to `until`, each as late as the latest before it.
+fn line(task: TaskId, timeline: &Timeline, spread: Spread, until: Timestamp) -> Vec<When> {
+    let mut latest = Timestamp::MIN;
+    let dues = std::iter::successors(timeline.next(at(BEGINNING)), |due| timeline.next(*due));
+    let dues = dues.take_while(|due| *due <= until);
+    let mut in_order = |due| {
+        latest = latest.max(spread.run_at(task, due));
+        When { due, run_at: latest }
+    };
+    dues.map(&mut in_order).collect()
+}
+
+/// The widest window there may be, over the densest schedule: the latest of 300 million dues is found without
+/// looking at them all, and it is the same from both sides of a due.
+#[test]
+fn ten_years_of_jitter_over_a_due_a_second_are_not_walked() {
+    let secondly = every(1);
+    let spread = Spread { jitter: punctual_model::schedule::MAX_SPAN, ..Spread::default() };
+    for task in 1..=5 {
+        let times = Times::new(TaskId::new(task).unwrap(), &secondly, spread);
+        let line = times.following(at(0), 1_000);
+        assert!(line.windows(2).all(|pair| pair[0].run_at <= pair[1].run_at));
+        assert_eq!(times.next(at(499)), Some(line[499]));
+    }
+}
+
+/// Jitter pushes the dues behind the one that it moved furthest: looking at them later, from a checkpoint between
+/// them, does not make them late.
+#[test]
+fn a_due_that_waits_for_the_one_before_it_is_not_late_after_a_restart() {
+    let minutely = every(60);
+    let spread = Spread { jitter: Duration::from_secs(600), ..Spread::default() };
+    let task = TaskId::new(7).unwrap();
+    let line: Vec<When> = Times::new(task, &minutely, spread).following(at(0), 500);
+    let pushed = line.windows(2).filter(|pair| pair[0].run_at == pair[1].run_at);
+    assert!(pushed.clone().count() > 100, "most wait for one before them");
+    for pair in pushed {
+        // The first of the two has its record; then the node starts again at once.
+        let now = pair[0].run_at;
+        let question = Question {
+            task,
+            spread,
+            grace: Duration::from_secs(1),
+            checkpoint: pair[0].due,
+            now,
+            ..ask(&minutely, CatchUpPolicy::Skip, 0, 0)
+        };
+        let plan = plan(&question);
+        assert_eq!((plan.missed, plan.on_time.first()), (None, Some(&pair[1])));
+    }
+}
+
 /// The same question answered by walking every due.
 fn naive(question: &Question<'_>) -> Plan {
     let Question { task, timeline, spread, grace, catch_up, checkpoint, now } = *question;
-    let mut latest = Timestamp::MIN;
-    let mut owed = Vec::new();
-    let mut after = checkpoint;
-    while let Some(due) = timeline.next(after) {
-        latest = latest.max(spread.run_at(task, due));
-        if latest > now {
-            break;
-        }
-        owed.push(When { due, run_at: latest });
-        after = due;
-    }
+    let earliest = now - spread.offset.min(SignedDuration::ZERO);
+    let line = line(task, timeline, spread, earliest);
+    let owed: Vec<When> =
+        line.into_iter().filter(|when| when.due > checkpoint && when.run_at <= now).collect();
     let lateness = |when: &When| Duration::try_from(now.duration_since(when.run_at)).unwrap();
     let (on_time, late): (Vec<_>, Vec<_>) = owed.iter().copied().partition(|when| lateness(when) <= grace);
     let inside: Vec<_> = late.iter().copied().filter(|when| lateness(when) <= catch_up.window).collect();
@@ -295,16 +343,47 @@ proptest! {
             catch_up,
             ..ask(&timeline, catch_up.policy, checkpoint, now)
         };
-        let (mut plan, mut naive) = (plan(&question), naive(&question));
-        // How far a caught-up run was pushed back by ones that are not run any more is of no interest.
-        for when in plan.caught_up.iter_mut().chain(&mut naive.caught_up) {
-            when.run_at = when.due;
-        }
-        prop_assert_eq!(&plan, &naive);
+        let plan = plan(&question);
+        prop_assert_eq!(&plan, &naive(&question));
         // The partition, counted apart from the model.
         let count = |from, to| timeline.count(from, to, u64::MAX).count;
         let told = plan.missed.map_or(0, |missed| missed.count) + (plan.caught_up.len() + plan.on_time.len()) as u64;
         prop_assert_eq!(told, count(question.checkpoint, plan.checkpoint));
         prop_assert!(plan.checkpoint >= question.checkpoint);
+    }
+
+    /// Where the derivation begins does not matter: after a restart, or a deferral, each due has the `run_at`
+    /// that it had before.
+    #[test]
+    fn any_checkpoint_gives_the_same_line_as_the_very_beginning(
+        schedules in schedules(),
+        offset in -900..900i64,
+        jitter in prop_oneof![Just(0u64), 1..2000u64],
+        splay in 0..600u64,
+        (checkpoint, moment) in (-4000..5000i64, -6000..9000i64),
+        task in 1..1000u64,
+    ) {
+        let timeline = compile(&schedules);
+        let task = TaskId::new(task).unwrap();
+        let spread = Spread {
+            offset: SignedDuration::from_secs(offset),
+            jitter: Duration::from_secs(jitter),
+            splay: Duration::from_secs(splay),
+        };
+        let (checkpoint, moment) = (at(checkpoint), at(moment));
+        let line = line(task, &timeline, spread, at(20_000));
+        let rest: Vec<When> = line.into_iter().filter(|when| when.due > checkpoint).collect();
+        let times = Times::new(task, &timeline, spread);
+        let following = times.following(checkpoint, 40);
+        let compared = rest.len().min(40);
+        prop_assert_eq!(&following[..compared], &rest[..compared]);
+        prop_assert_eq!(times.next(checkpoint), following.first().copied());
+        let not_owed = times.first_not_owed(checkpoint, moment);
+        if let Some(expected) = rest.iter().find(|when| when.run_at > moment) {
+            prop_assert_eq!(not_owed, Some(*expected));
+        } else {
+            // Nothing within the line: what comes is later than all of it, or nothing.
+            prop_assert!(not_owed.is_none_or(|when| when.due > at(20_000)));
+        }
     }
 }

@@ -222,7 +222,7 @@ impl Scheduler {
                 late = lateness > SignedDuration::try_from(head.plan.grace).unwrap_or(SignedDuration::MAX);
                 let times = head.plan.times(head.id);
                 let next = inner.guard(head.id, || {
-                    if late { times.first_not_owed(head.when.due, now) } else { times.next(head.when.due) }
+                    if late { times.first_not_owed(head.when.due, now) } else { times.behind(head.when) }
                 });
                 next.unwrap_or_else(|reason| {
                     tracing::error!(

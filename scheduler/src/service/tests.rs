@@ -432,6 +432,35 @@ async fn runs_of_a_task_start_in_the_order_of_their_dues_whatever_jitter_says() 
     assert!(ran.windows(2).any(|pair| pair[0].2 == pair[1].2), "some waited for the one before");
 }
 
+/// As after a restart, or when `replace` puts off the rest of a batch: the schedule derives again from its checkpoint.
+#[tokio::test(start_paused = true)]
+async fn jitter_order_survives_a_new_derivation_after_each_due() {
+    let jittery = task(1, &[every(10)], |task| {
+        task.spec.jitter = Duration::from_secs(300);
+        task.spec.grace = SECOND;
+    });
+    let (steady, restarted) = (Desk::closed(), Desk::closed());
+    steady.schedule(&jittery, 0);
+    restarted.schedule(&jittery, 0);
+    for _ in 0..500 {
+        let [a, b] = [&steady, &restarted].map(|desk| desk.scheduler.look(1));
+        assert_eq!(a, b);
+        match (a.0.first(), a.1) {
+            (Some(due), _) => {
+                assert!(!due.late, "{due:?}");
+                restarted.schedule(&jittery, seconds(due.scheduled_for));
+            }
+            (None, Some(next)) => {
+                let pause = Duration::try_from(next.duration_since(steady.clock.now())).unwrap();
+                for desk in [&steady, &restarted] {
+                    desk.clock.advance_now(pause);
+                }
+            }
+            (None, None) => panic!("a schedule without an end has ended"),
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_same_revision_again_with_its_checkpoint_brings_a_lost_due_back() {
     let desk = Desk::closed();
