@@ -1,6 +1,7 @@
 //! A task: what to run, when and how. And, apart from it, the small record that moves with its runs.
 
 use crate::duration;
+use crate::hook::{Artifact, Call, Hooks};
 use crate::id::TaskId;
 use crate::overlap::Overlap;
 use crate::restart::RestartPolicy;
@@ -159,6 +160,32 @@ pub struct TaskSpec {
     /// the beginning if this is below 64 KiB; what is gone is counted and marked in its place.
     #[serde(default = "default_output", skip_serializing_if = "is_default_output")]
     pub max_output: u64,
+    /// How output is divided into files, and how long it is kept.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub output: Output,
+    /// What is done around each attempt.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
+    /// Files that are fetched before each start, into the run's own directory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
+    /// How long a stop waits, after the hooks of `prekill` and before the first signal, so that others learn that the
+    /// work goes; it ends early when the work does. Zero by default.
+    #[serde(default, with = "duration::text", skip_serializing_if = "Duration::is_zero")]
+    pub shutdown_delay: Duration,
+    /// What is done when a run has ended as failed, timed out or lost; none by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<Call>,
+    /// What is done when a run has succeeded after one that had not; none by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_recovered: Option<Call>,
+    /// After so many runs in a row that failed, timed out or were lost, the task is paused. None, the default, means
+    /// never. A success begins the count anew; canceled, skipped and missed runs leave it as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_after_failures: Option<u32>,
+    /// How often the use of processor and memory is measured while work runs; none, the default, means only at its end.
+    #[serde(default, with = "duration::optional", skip_serializing_if = "Option::is_none")]
+    pub stats_every: Option<Duration>,
     /// What to run.
     pub work: Work,
 }
@@ -202,6 +229,14 @@ impl TaskSpec {
             kill: Kill::default(),
             retention: Retention::default(),
             max_output: Self::MAX_OUTPUT,
+            output: Output::default(),
+            hooks: Hooks::default(),
+            artifacts: Vec::new(),
+            shutdown_delay: Duration::ZERO,
+            on_failure: None,
+            on_recovered: None,
+            pause_after_failures: None,
+            stats_every: None,
             work,
         }
     }
@@ -306,6 +341,32 @@ impl Default for Retention {
     fn default() -> Self {
         Self { runs: Self::RUNS, age: Self::AGE }
     }
+}
+
+/// How a run's output is divided into files, and how long it is kept. How much of it is kept is
+/// [`TaskSpec::max_output`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Output {
+    /// At so many bytes a new file begins; none, the default, means one file a run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rotate_at: Option<u64>,
+    /// Most files of a run, the newest are kept; needs `rotate_at`. None means all, up to `max_output`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files: Option<u32>,
+    /// How long the output of a finished run is kept; none means as long as its record.
+    #[serde(with = "duration::optional", skip_serializing_if = "Option::is_none")]
+    pub age: Option<Duration>,
+    /// Of how many finished runs the output is kept, the newest first; none means of all that have a record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs: Option<u32>,
+}
+
+impl Output {
+    /// Least [`Self::rotate_at`]: below it there are more files than text.
+    pub const MIN_ROTATE: u64 = 64 << 10;
+    /// Most [`Self::files`] of a run.
+    pub const MAX_FILES: u32 = 1000;
 }
 
 /// What changes with a task's runs. No part of the definition: it moves without a new revision.

@@ -4,11 +4,15 @@
 //! All problems are collected, so that a person mends a file once. Each names the field by its path, what
 //! was expected there, and where there is one a hint. Stored definitions are never judged again.
 
+mod around;
+mod surroundings;
+
 use crate::duration;
 use crate::error::{Error, ErrorCode};
 use crate::id::TaskId;
+use crate::number::Decimal;
 use crate::overlap::Overlap;
-use crate::restart::{RestartMode, RestartPolicy};
+use crate::restart::{Backoff, RestartMode, RestartPolicy};
 use crate::run::Run;
 use crate::schedule::{CatchUp, MAX_SCHEDULES, MAX_SPAN, MIN_EVERY, Schedule};
 use crate::task::{Concurrency, Kill, Metadata, Retention, TaskSpec};
@@ -16,6 +20,8 @@ use crate::work::{ProcessContext, Work};
 use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
+
+pub use around::{MAX_FAILURES, MAX_SHUTDOWN_DELAY, MIN_STATS};
 
 /// Most dues that one catch-up may turn into runs: they are born in one commit.
 pub const MAX_CATCH_UP: u32 = 10_000;
@@ -124,8 +130,10 @@ pub fn task(spec: &TaskSpec) -> Problems {
     restart(&spec.restart, &mut found);
     kill(&spec.kill, &mut found);
     retention(&spec.retention, &mut found);
+    around::around(spec, &mut found);
     work(&spec.work, &mut found);
     size(spec, &mut found);
+    not_yet(spec, &mut found);
     found
 }
 
@@ -271,27 +279,89 @@ fn limit(concurrency: &Concurrency, found: &mut Problems) {
     }
 }
 
-/// Nomad's rules for a restart policy.
+/// Nomad's rules for a restart policy, and what follows from them for pauses that grow.
 fn restart(policy: &RestartPolicy, found: &mut Problems) {
     let expected = format!("at most {}", RestartPolicy::MAX_ATTEMPTS);
     found.require(policy.attempts <= RestartPolicy::MAX_ATTEMPTS, "restart.attempts", expected, None);
     let good = (RestartPolicy::MIN_INTERVAL..=MAX_SPAN).contains(&policy.interval);
     let (least, most) = (duration::format(RestartPolicy::MIN_INTERVAL), duration::format(MAX_SPAN));
     found.require(good, "restart.interval", format!("{least} to {most}"), None);
-    let ambiguous = policy.attempts == 0 && policy.mode == RestartMode::Delay;
+    let none = policy.attempts == 0;
     found.require(
-        !ambiguous,
+        !(none && policy.mode == RestartMode::Delay),
         "restart.mode",
         "fail when there are no attempts",
         Some("delay with 0 attempts is ambiguous: give attempts, or leave the mode out"),
     );
-    let all = policy.delay.checked_mul(policy.attempts).unwrap_or(Duration::MAX);
     found.require(
-        all <= policy.interval,
+        !(none && policy.on_success),
+        "restart.on_success",
+        "false when there are no attempts",
+        Some("work that shall go on after its success needs attempts: else its first success ends it as failed"),
+    );
+    found.require(
+        pauses(policy) <= policy.interval,
         "restart.interval",
-        "at least attempts times delay",
+        if policy.backoff.is_some() {
+            "at least all pauses together"
+        } else {
+            "at least attempts times delay"
+        },
         Some("else the attempts can never be used up within one interval"),
     );
+    found.require(policy.jitter <= Decimal::ONE, "restart.jitter", "0 to 1", Some("a share of the pause"));
+    if let Some(Backoff { factor, max }) = policy.backoff {
+        let good = (Decimal::ONE..=Backoff::MAX_FACTOR).contains(&factor);
+        let expected = format!("{} to {}", Decimal::ONE, Backoff::MAX_FACTOR);
+        found.require(good, "restart.backoff.factor", expected, None);
+        let good = (policy.delay..=MAX_SPAN.max(policy.delay)).contains(&max);
+        let expected = format!("from the delay ({}) to {most}", duration::format(policy.delay));
+        found.require(good, "restart.backoff.max", expected, None);
+        let good = !policy.delay.is_zero() || factor <= Decimal::ONE;
+        found.require(
+            good,
+            "restart.delay",
+            "more than 0 beside a backoff",
+            Some("nothing times two is nothing"),
+        );
+    }
+    if let Some(most_time) = policy.max_time {
+        let good = !most_time.is_zero() && most_time <= MAX_SPAN;
+        found.require(good, "restart.max_time", format!("more than 0 and at most {most}"), None);
+    }
+    classes(policy, found);
+}
+
+fn classes(policy: &RestartPolicy, found: &mut Problems) {
+    let lists = [("restart.retry_on", &policy.retry_on), ("restart.fail_on", &policy.fail_on)];
+    for (field, classes) in lists {
+        let expected = format!("at most {} classes", RestartPolicy::MAX_CLASSES);
+        found.require(classes.len() <= RestartPolicy::MAX_CLASSES, field, expected, None);
+        let hint = "without attempts nothing is retried";
+        found.require(classes.is_empty() || policy.attempts > 0, field, "attempts beside it", Some(hint));
+    }
+    for class in policy.retry_on.iter().filter(|class| policy.fail_on.contains(class)) {
+        found.add("restart.fail_on", format!("no class that is in retry_on too, such as {class}"), None);
+    }
+}
+
+/// All pauses of one interval together, without what chance adds.
+fn pauses(policy: &RestartPolicy) -> Duration {
+    let Some(backoff) = policy.backoff else {
+        return policy.delay.checked_mul(policy.attempts).unwrap_or(Duration::MAX);
+    };
+    let (mut all, mut pause) = (Duration::ZERO, policy.delay);
+    for number in 0..policy.attempts {
+        let longer = backoff.after(pause);
+        // From the longest on they are all the same.
+        if longer == pause {
+            let rest = pause.checked_mul(policy.attempts - number).unwrap_or(Duration::MAX);
+            return all.saturating_add(rest);
+        }
+        all = all.saturating_add(pause);
+        pause = longer;
+    }
+    all
 }
 
 fn kill(kill: &Kill, found: &mut Problems) {
@@ -325,7 +395,7 @@ fn work(work: &Work, found: &mut Problems) {
         }
         Work::Process { argv, context } => {
             program(argv, "work.argv", found);
-            surroundings(context, found);
+            surroundings::surroundings(context, found);
         }
         Work::Shell { script, interpreter, context } => {
             found.require(!script.trim().is_empty(), "work.script", "a script", None);
@@ -333,8 +403,9 @@ fn work(work: &Work, found: &mut Problems) {
             if let Some(interpreter) = interpreter {
                 program(interpreter, "work.interpreter", found);
             }
-            surroundings(context, found);
+            surroundings::surroundings(context, found);
         }
+        Work::Http(call) => around::http(call, "work", found),
     }
 }
 
@@ -346,23 +417,55 @@ fn program(argv: &[String], field: &str, found: &mut Problems) {
     }
 }
 
-fn surroundings(context: &ProcessContext, found: &mut Problems) {
-    for (name, value) in &context.env {
-        let field = format!("work.env[{name:?}]");
-        let letter = |b: u8| b.is_ascii_alphabetic() || b == b'_';
-        let good =
-            name.bytes().next().is_some_and(letter) && name.bytes().all(|b| letter(b) || b.is_ascii_digit());
-        found.require(
-            good,
-            &field,
-            "a name of letters, digits and underscores that does not begin with a digit",
-            None,
-        );
-        no_nul(value, &field, found);
-    }
-    if let Some(cwd) = &context.cwd {
-        found.require(!cwd.is_empty(), "work.cwd", "a directory", Some("leave it out for the daemon's own"));
-        no_nul(cwd, "work.cwd", found);
+/// A setting that is understood and that nothing here acts on yet.
+struct NotYet {
+    field: &'static str,
+    used: fn(&TaskSpec) -> bool,
+}
+
+/// All of them. A definition that uses one is refused, so that nobody relies on what does not happen; whoever makes it
+/// happen removes its line.
+const NOT_YET: &[NotYet] = &[
+    NotYet { field: "work.inherit_env", used: |spec| process(spec, |it| !it.inherit_env.is_empty()) },
+    NotYet { field: "work.work_dir", used: |spec| process(spec, |it| it.work_dir.is_some()) },
+    NotYet { field: "work.payload_file", used: |spec| process(spec, |it| it.payload_file.is_some()) },
+    NotYet { field: "work.user", used: |spec| process(spec, |it| it.user.is_some()) },
+    NotYet { field: "work.group", used: |spec| process(spec, |it| it.group.is_some()) },
+    NotYet { field: "work.groups", used: |spec| process(spec, |it| it.groups.is_some()) },
+    NotYet { field: "work.no_new_privs", used: |spec| process(spec, |it| it.no_new_privs) },
+    NotYet { field: "work.umask", used: |spec| process(spec, |it| it.umask.is_some()) },
+    NotYet { field: "work.nice", used: |spec| process(spec, |it| it.nice.is_some()) },
+    NotYet { field: "work.rlimits", used: |spec| process(spec, |it| !it.rlimits.is_empty()) },
+    NotYet { field: "work.resources", used: |spec| process(spec, |it| !it.resources.is_unlimited()) },
+    NotYet { field: "work.shim", used: |spec| process(spec, |it| !it.shim) },
+    NotYet { field: "work.driver", used: |spec| matches!(spec.work, Work::Http(_)) },
+    NotYet { field: "output.rotate_at", used: |spec| spec.output.rotate_at.is_some() },
+    NotYet { field: "output.age", used: |spec| spec.output.age.is_some() },
+    NotYet { field: "output.runs", used: |spec| spec.output.runs.is_some() },
+    NotYet { field: "hooks", used: |spec| !spec.hooks.is_empty() },
+    NotYet { field: "artifacts", used: |spec| !spec.artifacts.is_empty() },
+    NotYet { field: "shutdown_delay", used: |spec| !spec.shutdown_delay.is_zero() },
+    NotYet { field: "on_failure", used: |spec| spec.on_failure.is_some() },
+    NotYet { field: "on_recovered", used: |spec| spec.on_recovered.is_some() },
+    NotYet { field: "pause_after_failures", used: |spec| spec.pause_after_failures.is_some() },
+    NotYet { field: "stats_every", used: |spec| spec.stats_every.is_some() },
+    NotYet { field: "restart.jitter", used: |spec| spec.restart.jitter != RestartPolicy::JITTER },
+    NotYet { field: "restart.backoff", used: |spec| spec.restart.backoff.is_some() },
+    NotYet { field: "restart.retry_on", used: |spec| !spec.restart.retry_on.is_empty() },
+    NotYet { field: "restart.fail_on", used: |spec| !spec.restart.fail_on.is_empty() },
+    NotYet { field: "restart.max_time", used: |spec| spec.restart.max_time.is_some() },
+];
+
+const NOTHING_YET: &str = "nothing yet";
+
+fn process(spec: &TaskSpec, uses: fn(&ProcessContext) -> bool) -> bool {
+    spec.work.context().is_some_and(uses)
+}
+
+fn not_yet(spec: &TaskSpec, found: &mut Problems) {
+    for feature in NOT_YET.iter().filter(|feature| (feature.used)(spec)) {
+        let hint = "this version understands it and does not do it; leave it out";
+        found.add(feature.field, NOTHING_YET, Some(hint.to_owned()));
     }
 }
 

@@ -1,8 +1,10 @@
 //! What a task runs: one variant a driver.
 
+use crate::hook::HttpCall;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+
+pub use crate::process::ProcessContext;
 
 /// What to run, and by which driver.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,21 +37,8 @@ pub enum Work {
         #[serde(flatten)]
         context: ProcessContext,
     },
-}
-
-/// The surroundings of a child process.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ProcessContext {
-    /// Variables of the child, besides those that the engine sets.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub env: BTreeMap<String, String>,
-    /// Working directory; none means the daemon's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cwd: Option<String>,
-    /// What the child reads from its standard input; none means nothing.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stdin: Option<String>,
+    /// An HTTP request. Its answer is the output, its status decides.
+    Http(HttpCall),
 }
 
 impl Work {
@@ -76,6 +65,20 @@ impl Work {
         Self::Shell { script: script.into(), interpreter: None, context: ProcessContext::default() }
     }
 
+    /// An HTTP request by `GET`.
+    pub fn http(url: impl Into<String>) -> Self {
+        Self::Http(HttpCall::get(url))
+    }
+
+    /// The surroundings of the process, if the work is one.
+    #[must_use]
+    pub fn context(&self) -> Option<&ProcessContext> {
+        match self {
+            Self::Process { context, .. } | Self::Shell { context, .. } => Some(context),
+            Self::Handler { .. } | Self::Http(_) => None,
+        }
+    }
+
     /// The name of the driver that runs it.
     #[must_use]
     pub fn driver(&self) -> &'static str {
@@ -83,6 +86,7 @@ impl Work {
             Self::Handler { .. } => "handler",
             Self::Process { .. } => "process",
             Self::Shell { .. } => "shell",
+            Self::Http(_) => "http",
         }
     }
 }

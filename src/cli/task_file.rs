@@ -9,13 +9,16 @@
 //! ```
 
 use jiff::{SignedDuration, Timestamp};
+use punctual::model::hook::{Artifact, Call, Hooks, HttpCall};
+use punctual::model::process::{Resources, Rlimit, WorkDir};
 use punctual::model::restart::RestartPolicy;
 use punctual::model::schedule::{CatchUp, CatchUpPolicy, Cron, Every, Schedule};
-use punctual::model::task::{Concurrency, Kill, Retention, TaskStatus};
+use punctual::model::task::{Concurrency, Kill, Output, Retention, TaskStatus};
 use punctual::model::work::ProcessContext;
-use punctual::model::{Overlap, TaskSpec, Work, duration};
+use punctual::model::{Overlap, TaskSpec, Work, duration, form};
 use serde::{Deserialize, Deserializer, de};
 use std::collections::BTreeMap;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,7 +67,7 @@ struct Entry {
     concurrency: Option<ConcurrencyEntry>,
     #[serde(default)]
     priority: i8,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "RestartPolicy::named_or_table")]
     restart: RestartPolicy,
     #[serde(default)]
     idempotent: bool,
@@ -75,14 +78,51 @@ struct Entry {
     #[serde(default)]
     retention: Retention,
     max_output: Option<u64>,
+    #[serde(default)]
+    output: Output,
+    #[serde(default)]
+    hooks: Hooks,
+    #[serde(default)]
+    artifacts: Vec<Artifact>,
+    #[serde(default, with = "duration::text")]
+    shutdown_delay: Duration,
+    on_failure: Option<Call>,
+    on_recovered: Option<Call>,
+    pause_after_failures: Option<u32>,
+    #[serde(default, with = "duration::optional")]
+    stats_every: Option<Duration>,
 
     shell: Option<String>,
     interpreter: Option<Vec<String>>,
     argv: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "http_call")]
+    http: Option<HttpCall>,
     #[serde(default)]
     env: BTreeMap<String, String>,
+    #[serde(default)]
+    inherit_env: Vec<String>,
     cwd: Option<String>,
+    work_dir: Option<WorkDir>,
     stdin: Option<String>,
+    payload_file: Option<String>,
+    user: Option<String>,
+    group: Option<String>,
+    groups: Option<Vec<String>>,
+    #[serde(default)]
+    no_new_privs: bool,
+    umask: Option<String>,
+    nice: Option<i8>,
+    #[serde(default)]
+    rlimits: BTreeMap<String, Rlimit>,
+    #[serde(default)]
+    resources: Resources,
+    shim: Option<bool>,
+}
+
+/// `http = "https://…"` or a table.
+fn http_call<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HttpCall>, D::Error> {
+    let expecting = "a URL, or a table with url, method, headers, body, expect, timeout and max_response";
+    form::text_or_table(deserializer, expecting, |url| Ok(HttpCall::get(url))).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -139,22 +179,52 @@ impl<'de> Deserialize<'de> for Instant {
 }
 
 impl Entry {
-    fn into_spec(self) -> Result<TaskSpec, String> {
-        let context = ProcessContext { env: self.env, cwd: self.cwd, stdin: self.stdin };
-        let work = match (self.shell, self.argv, self.interpreter) {
-            (Some(script), None, interpreter) => Work::Shell { script, interpreter, context },
-            (None, Some(argv), None) => Work::Process { argv, context },
-            (None, Some(_), Some(_)) => return Err("`interpreter` goes with `shell`, not with `argv`".into()),
-            (Some(_), Some(_), _) => {
-                return Err("has both `shell` and `argv`; it can do only one thing".into());
-            }
-            (None, None, _) => {
-                return Err(
-                    "has nothing to do; give it `shell = \"…\"` or `argv = [\"program\", \"argument\"]`"
-                        .into(),
-                );
-            }
+    fn work(&mut self) -> Result<Work, String> {
+        let context = ProcessContext {
+            env: mem::take(&mut self.env),
+            inherit_env: mem::take(&mut self.inherit_env),
+            cwd: self.cwd.take(),
+            work_dir: self.work_dir,
+            stdin: self.stdin.take(),
+            payload_file: self.payload_file.take(),
+            user: self.user.take(),
+            group: self.group.take(),
+            groups: self.groups.take(),
+            no_new_privs: self.no_new_privs,
+            umask: self.umask.take(),
+            nice: self.nice,
+            rlimits: mem::take(&mut self.rlimits),
+            resources: self.resources,
+            shim: self.shim.unwrap_or(true),
         };
+        let interpreter = self.interpreter.take();
+        if interpreter.is_some() && self.shell.is_none() {
+            return Err("has an `interpreter`, which goes with `shell` only".into());
+        }
+        match (self.shell.take(), self.argv.take(), self.http.take()) {
+            (Some(script), None, None) => Ok(Work::Shell { script, interpreter, context }),
+            (None, Some(argv), None) => Ok(Work::Process { argv, context }),
+            (None, None, Some(_)) if context != ProcessContext::default() => {
+                Err("has settings of a process, such as `env` or `user`, and an `http` request is none"
+                    .into())
+            }
+            (None, None, Some(call)) => Ok(Work::Http(call)),
+            (None, None, None) => {
+                Err("has nothing to do; give it `shell = \"…\"`, `argv = [\"program\", \"argument\"]` or \
+                 `http = \"https://…\"`"
+                    .into())
+            }
+            (shell, argv, http) => {
+                let given = [("shell", shell.is_some()), ("argv", argv.is_some()), ("http", http.is_some())];
+                let given: Vec<_> =
+                    given.iter().filter(|(_, is)| *is).map(|(name, _)| format!("`{name}`")).collect();
+                Err(format!("has both {}; it can do only one thing", given.join(" and ")))
+            }
+        }
+    }
+
+    fn into_spec(mut self) -> Result<TaskSpec, String> {
+        let work = self.work()?;
         let mut spec = TaskSpec::new(self.name, work);
         spec.description = self.description;
         spec.labels = self.labels;
@@ -189,6 +259,14 @@ impl Entry {
         spec.kill = self.kill;
         spec.retention = self.retention;
         spec.max_output = self.max_output.unwrap_or(spec.max_output);
+        spec.output = self.output;
+        spec.hooks = self.hooks;
+        spec.artifacts = self.artifacts;
+        spec.shutdown_delay = self.shutdown_delay;
+        spec.on_failure = self.on_failure;
+        spec.on_recovered = self.on_recovered;
+        spec.pause_after_failures = self.pause_after_failures;
+        spec.stats_every = self.stats_every;
         Ok(spec)
     }
 }
@@ -305,12 +383,72 @@ mod tests {
     }
 
     #[test]
+    fn a_task_may_say_all_that_its_surroundings_are() {
+        let tasks = parse(
+            r#"
+            [[task]]
+            name = "all"
+            argv = ["work"]
+            user = "nobody"
+            groups = ["adm", "4"]
+            umask = "027"
+            nice = 10
+            rlimits = { nofile = 1024, core = { soft = 0, hard = "unlimited" } }
+            resources = { memory = 1073741824, cpu = 0.5, pids = 100 }
+            inherit_env = ["LANG"]
+            work_dir = { keep = "on_failure" }
+            payload_file = "in/params.json"
+            restart = "service"
+            output = { rotate_at = 1048576, files = 3, age = "7d", runs = 10 }
+            artifacts = [{ source = "https://example.org/a", dest = "a", mode = "755" }]
+            shutdown_delay = "2s"
+            on_failure = { command = ["notify"] }
+            on_recovered = { http = { url = "https://example.org/ok", method = "POST", body = { ok = true } } }
+            pause_after_failures = 3
+            stats_every = "10s"
+
+            [[task.hooks.prestart]]
+            name = "warm"
+            run = { command = ["warm"] }
+            on_error = "ignore"
+
+            [[task]]
+            name = "short"
+            http = "https://example.org/"
+
+            [[task]]
+            name = "long"
+            http = { url = "https://example.org/", expect = [200, "300-399"], timeout = "5s" }
+            "#,
+        )
+        .unwrap();
+        let context = tasks[0].work.context().unwrap();
+        assert_eq!(context.rlimits["core"], Rlimit { soft: 0, hard: Rlimit::UNLIMITED });
+        assert_eq!(f64::from(context.resources.cpu.unwrap()), 0.5);
+        assert_eq!(context.groups.as_ref().unwrap().len(), 2);
+        assert!(context.shim);
+        assert_eq!(tasks[0].restart, RestartPolicy::service());
+        assert_eq!(tasks[0].hooks.prestart[0].name, "warm");
+        assert_eq!(tasks[0].output.age, Some(Duration::from_secs(7 * 86_400)));
+        assert_eq!(tasks[1].work, Work::http("https://example.org/"));
+        let Work::Http(call) = &tasks[2].work else { panic!("{:?}", tasks[2].work) };
+        assert!(call.expects(302) && !call.expects(404));
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_place() {
         for (text, part) in [
             ("[[task]]\nname = \"a\"\nshell = \"x\"\nevry = \"5m\"", "task.0.evry"),
             ("[[task]]\nname = \"a\"\nshell = \"x\"\nrestart = { atempts = 1 }", "task.0.restart.atempts"),
             ("[[task]]\nname = \"a\"", "nothing to do"),
             ("[[task]]\nname = \"a\"\nshell = \"x\"\nargv = [\"y\"]", "both"),
+            ("[[task]]\nname = \"a\"\nhttp = \"http://x/\"\nargv = [\"y\"]", "both `argv` and `http`"),
+            ("[[task]]\nname = \"a\"\nhttp = \"http://x/\"\nuser = \"y\"", "settings of a process"),
+            ("[[task]]\nname = \"a\"\nargv = [\"x\"]\ninterpreter = [\"y\"]", "`shell` only"),
+            ("[[task]]\nname = \"a\"\nhttp = { uri = \"x\" }", "url"),
+            ("[[task]]\nname = \"a\"\nhttp = { url = \"x\", verb = 1 }", "task.0.http.verb"),
+            ("[[task]]\nname = \"a\"\nshell = \"x\"\nrestart = \"often\"", "none, batch, service"),
+            ("[[task]]\nname = \"a\"\nshell = \"x\"\nhooks.stop = [{ nam = 1 }]", "hooks"),
             ("[[task]]\nname = \"a\"\nshell = \"x\"\n[[task]]\nname = \"a\"\nshell = \"x\"", "two tasks"),
             ("[[task]]\nname = \"a\"\nshell = \"x\"\ntimeout = \"1y\"", "line 4"),
             ("[[task]\n", "line 1"),

@@ -171,6 +171,7 @@ impl Style {
                 mode: if endless { RestartMode::Delay } else { RestartMode::Fail },
                 on_success: !endless && one_in(chance, 8),
                 on_lost: if one_in(chance, 2) { OnLost::Restart } else { OnLost::EndAsLost },
+                ..RestartPolicy::default()
             },
             _ => RestartPolicy::default(),
         };

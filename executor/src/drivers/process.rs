@@ -99,7 +99,7 @@ impl Driver for ProcessDriver {
         );
         let stdin = match &attempt.task.spec.work {
             Work::Process { context, .. } | Work::Shell { context, .. } => context.stdin.clone(),
-            Work::Handler { .. } => None,
+            Work::Handler { .. } | Work::Http(_) => None,
         };
         let watching = async move {
             let outcome = supervisor.run(stdin).await;

@@ -2,6 +2,7 @@
 //! inside breaks no client. What is written by clients refuses unknown fields; what is read by them may grow.
 
 mod answer;
+mod around;
 mod run;
 mod spec;
 mod work;
@@ -10,15 +11,16 @@ pub use answer::{
     Due, Error, Explained, Health, Judged, LogLine, Owner, Page, Progress, Quarantined, Resumption, RunNow,
     RunTotals, ScheduleText, Scheduling, StoreFigures, Task, TaskResume, Unschedulable, Warned, Zones,
 };
+pub use around::{Artifact, Call, Hooks, HttpCall, OnHookError, Output, UserHook};
 pub use run::{
     CancelWhy, Event, Exit, Failure, Life, LostWhy, Missed, MissedWhy, Outcome, OutputSummary, Restarts, Run,
     SkipWhy, State, StopWhy, Trigger,
 };
 pub use spec::{
-    CatchUp, CatchUpPolicy, Concurrency, Cron, DstGap, DstOverlap, Every, Kill, OnLost, Overlap, Restart,
-    RestartMode, Retention, Schedule, Status, TaskSpec,
+    Backoff, CatchUp, CatchUpPolicy, Concurrency, Cron, DstGap, DstOverlap, Every, Kill, OnLost, Overlap,
+    Restart, RestartMode, Retention, Schedule, Status, TaskSpec,
 };
-pub use work::Work;
+pub use work::{Handler, KeepDir, Process, Resources, Shell, Work, WorkDir};
 
 /// Twins of an enum without data: the same variants, both ways.
 macro_rules! twin {
@@ -38,3 +40,6 @@ macro_rules! twin {
     };
 }
 pub(crate) use twin;
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,11 @@
 //! A task's definition as its user writes it.
 
+use super::around::{Artifact, Call, Hooks, Output};
 use super::twin;
 use super::work::Work;
 use jiff::{SignedDuration, Timestamp};
 use punctual_model as model;
+use punctual_model::number::{Decimal, EndClass};
 use punctual_model::{duration, overlap, restart, schedule, task};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,7 +43,7 @@ pub struct TaskSpec {
     pub concurrency: Option<Concurrency>,
     #[serde(default)]
     pub priority: i8,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "restart::RestartPolicy::named_or_table")]
     pub restart: Restart,
     #[serde(default)]
     pub idempotent: bool,
@@ -53,7 +55,27 @@ pub struct TaskSpec {
     pub retention: Retention,
     #[serde(default = "max_output")]
     pub max_output: u64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub output: Output,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub hooks: Hooks,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub artifacts: Vec<Artifact>,
+    #[serde(default, with = "duration::text", skip_serializing_if = "Duration::is_zero")]
+    pub shutdown_delay: Duration,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<Call>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_recovered: Option<Call>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_after_failures: Option<u32>,
+    #[serde(default, with = "duration::optional", skip_serializing_if = "Option::is_none")]
+    pub stats_every: Option<Duration>,
     pub work: Work,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn grace() -> Duration {
@@ -87,6 +109,14 @@ impl From<TaskSpec> for model::TaskSpec {
             kill,
             retention,
             max_output,
+            output,
+            hooks,
+            artifacts,
+            shutdown_delay,
+            on_failure,
+            on_recovered,
+            pause_after_failures,
+            stats_every,
             work,
         } = spec;
         Self {
@@ -110,6 +140,14 @@ impl From<TaskSpec> for model::TaskSpec {
             kill: task::Kill { signal: kill.signal, grace: kill.grace },
             retention: task::Retention { runs: retention.runs, age: retention.age },
             max_output,
+            output: output.into(),
+            hooks: hooks.into(),
+            artifacts: artifacts.into_iter().map(Into::into).collect(),
+            shutdown_delay,
+            on_failure: on_failure.map(Into::into),
+            on_recovered: on_recovered.map(Into::into),
+            pause_after_failures,
+            stats_every,
             work: work.into(),
         }
     }
@@ -138,6 +176,14 @@ impl From<model::TaskSpec> for TaskSpec {
             kill,
             retention,
             max_output,
+            output,
+            hooks,
+            artifacts,
+            shutdown_delay,
+            on_failure,
+            on_recovered,
+            pause_after_failures,
+            stats_every,
             work,
         } = spec;
         Self {
@@ -161,6 +207,14 @@ impl From<model::TaskSpec> for TaskSpec {
             kill: Kill { signal: kill.signal, grace: kill.grace },
             retention: Retention { runs: retention.runs, age: retention.age },
             max_output,
+            output: output.into(),
+            hooks: hooks.into(),
+            artifacts: artifacts.into_iter().map(Into::into).collect(),
+            shutdown_delay,
+            on_failure: on_failure.map(Into::into),
+            on_recovered: on_recovered.map(Into::into),
+            pause_after_failures,
+            stats_every,
             work: work.into(),
         }
     }
@@ -373,7 +427,7 @@ pub struct Concurrency {
     pub key: Option<String>,
 }
 
-/// When a run gets another attempt.
+/// When a run gets another attempt; in a definition also by name: `"none"`, `"batch"`, `"service"`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[expect(missing_docs, reason = "the twin says what they mean")]
@@ -383,7 +437,16 @@ pub struct Restart {
     pub interval: Duration,
     #[serde(with = "duration::text")]
     pub delay: Duration,
+    pub jitter: Decimal,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff: Option<Backoff>,
     pub mode: RestartMode,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub retry_on: Vec<EndClass>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fail_on: Vec<EndClass>,
+    #[serde(with = "duration::optional", skip_serializing_if = "Option::is_none")]
+    pub max_time: Option<Duration>,
     pub on_success: bool,
     pub on_lost: OnLost,
 }
@@ -396,15 +459,80 @@ impl Default for Restart {
 
 impl From<Restart> for restart::RestartPolicy {
     fn from(value: Restart) -> Self {
-        let Restart { attempts, interval, delay, mode, on_success, on_lost } = value;
-        Self { attempts, interval, delay, mode: mode.into(), on_success, on_lost: on_lost.into() }
+        let Restart {
+            attempts,
+            interval,
+            delay,
+            jitter,
+            backoff,
+            mode,
+            retry_on,
+            fail_on,
+            max_time,
+            on_success,
+            on_lost,
+        } = value;
+        Self {
+            attempts,
+            interval,
+            delay,
+            jitter,
+            backoff: backoff.map(|Backoff { factor, max }| restart::Backoff { factor, max }),
+            mode: mode.into(),
+            retry_on,
+            fail_on,
+            max_time,
+            on_success,
+            on_lost: on_lost.into(),
+        }
     }
 }
 
 impl From<restart::RestartPolicy> for Restart {
     fn from(value: restart::RestartPolicy) -> Self {
-        let restart::RestartPolicy { attempts, interval, delay, mode, on_success, on_lost } = value;
-        Self { attempts, interval, delay, mode: mode.into(), on_success, on_lost: on_lost.into() }
+        let restart::RestartPolicy {
+            attempts,
+            interval,
+            delay,
+            jitter,
+            backoff,
+            mode,
+            retry_on,
+            fail_on,
+            max_time,
+            on_success,
+            on_lost,
+        } = value;
+        Self {
+            attempts,
+            interval,
+            delay,
+            jitter,
+            backoff: backoff.map(|restart::Backoff { factor, max }| Backoff { factor, max }),
+            mode: mode.into(),
+            retry_on,
+            fail_on,
+            max_time,
+            on_success,
+            on_lost: on_lost.into(),
+        }
+    }
+}
+
+/// How pauses grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(missing_docs, reason = "the twin says what they mean")]
+pub struct Backoff {
+    pub factor: Decimal,
+    #[serde(with = "duration::text")]
+    pub max: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        let restart::Backoff { factor, max } = restart::Backoff::default();
+        Self { factor, max }
     }
 }
 

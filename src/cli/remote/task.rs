@@ -132,7 +132,11 @@ impl Create {
     }
 
     fn spec(self) -> TaskSpec {
-        let context = ProcessContext { env: self.env.into_iter().collect(), cwd: self.cwd, stdin: None };
+        let context = ProcessContext {
+            env: self.env.into_iter().collect(),
+            cwd: self.cwd,
+            ..ProcessContext::default()
+        };
         let work = match self.shell {
             Some(script) => Work::Shell { script, interpreter: None, context },
             None => Work::Process { argv: self.command, context },
@@ -312,12 +316,13 @@ fn full(task: &Task) -> String {
 fn work(work: &Value) -> String {
     let known = serde_json::from_value(work.clone());
     match known {
-        Ok(wire::Work::Process { argv, .. }) => quote::words(argv),
-        Ok(wire::Work::Shell { script, interpreter, .. }) => {
+        Ok(wire::Work::Process(wire::Process { argv, .. })) => quote::words(argv),
+        Ok(wire::Work::Shell(wire::Shell { script, interpreter, .. })) => {
             let interpreter = interpreter.unwrap_or_else(|| Work::SHELL.map(str::to_owned).to_vec());
             quote::words(interpreter.into_iter().chain([script]))
         }
-        Ok(wire::Work::Handler { name, args }) => format!("handler {name} {args}"),
+        Ok(wire::Work::Handler(wire::Handler { name, args })) => format!("handler {name} {args}"),
+        Ok(wire::Work::Http(call)) => format!("{} {}", call.method, call.url),
         Err(_) => work.to_string(),
     }
 }

@@ -24,7 +24,7 @@ impl<T: DeserializeOwned> FromRun for Args<T> {
     fn from_run(context: &RunCtx, _states: &States) -> Result<Self, Failure> {
         let task = match &context.task().spec.work {
             Work::Handler { args, .. } => args,
-            Work::Process { .. } | Work::Shell { .. } => &Value::Null,
+            Work::Process { .. } | Work::Shell { .. } | Work::Http(_) => &Value::Null,
         };
         T::deserialize(lay_over(task, &context.run().params))
             .map(Self)

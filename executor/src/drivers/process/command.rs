@@ -63,7 +63,9 @@ fn what(work: &Work) -> Result<(Vec<Cow<'_, str>>, &ProcessContext), Failure> {
             argv.push(script.into());
             Ok((argv, context))
         }
-        Work::Handler { .. } => Err(Failure::new(FailureKind::Start, "the task's work is no process")),
+        Work::Handler { .. } | Work::Http(_) => {
+            Err(Failure::new(FailureKind::Start, "the task's work is no process"))
+        }
     }
 }
 
