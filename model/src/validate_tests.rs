@@ -165,7 +165,7 @@ fn rs10_growing_pauses_fit_into_the_interval_and_classes_are_clear() {
     // 10, 20 and 40 s.
     check(policy(|it| (it.backoff, it.interval) = (Some(Backoff::default()), Duration::from_secs(70))), &[]);
     let short = |it: &mut RestartPolicy| {
-        (it.backoff, it.interval) = (Some(Backoff::default()), Duration::from_secs(69))
+        (it.backoff, it.interval) = (Some(Backoff::default()), Duration::from_secs(69));
     };
     check(policy(short), &["restart.interval"]);
     check(
