@@ -128,6 +128,10 @@ impl Core {
             Consequence::Release => self.release(stored.task.id),
             Consequence::Nothing => {}
         }
+        // What is at work follows it too.
+        if before.is_some() {
+            self.parts.executor.update(Arc::clone(&stored.task));
+        }
     }
 
     /// Gives an active task to the scheduler; one that it cannot take is listed and gets no dues.

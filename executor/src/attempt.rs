@@ -1,31 +1,43 @@
 //! The life of one attempt, from the durable `Starting` to its end on its way to the store.
 //!
-//! A pipeline of steps, one file each: start the driver (or go on with what was found alive) ► wait for (exit |
-//! stop of the run | timeout | stop of the node) ► stop what is to be stopped ► close the output ► decide what
-//! follows. Called by the claimer, by `execute` and by `resume`, as a task of its own. Hooks belong between the
-//! steps of [`steps`].
+//! A pipeline of steps, one file each, in [`steps`]: hooks before the start ► start the driver, or go on with what
+//! was found alive ► hooks after the start ► wait for (exit | stop of the run | timeout | stop of the node) ► end
+//! what is to be ended ► hooks after the exit ► decide what follows ► hooks of the run's end. Then the output is
+//! closed and the end handed in. Called by the claimer, by `execute` and by `resume`, as a task of its own.
+//!
+//! The stop of the run and the stop of the node are two orders, and every wait listens to both.
 
+mod deadline;
 mod end;
+mod exited;
+mod finish;
+mod local;
+mod phase;
+mod poststart;
+mod prestart;
 mod sink;
 mod start;
 mod stop;
+mod update;
 mod wait;
 
 use crate::collector::End;
 use crate::driver::{Attempt, Handle};
 use crate::engine::Engine;
 use crate::seats::Seat;
-use crate::working::Working;
-use punctual_clock::Wait;
+use crate::working::{Order, Working};
+use deadline::Deadline;
+use phase::Hooks;
 use punctual_faults::{Defect, crash_point, seeded};
-use punctual_model::{Outcome, Run, StopWhy, Task};
-use punctual_store::Fence;
+use punctual_model::{Failure, Outcome, Run, RunEvent, StopWhy, Task};
+use punctual_store::{Fence, Patch};
 use sink::Sink;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tracing::{Instrument as _, Span, info, info_span};
 
 pub(crate) use end::lost;
+pub(crate) use finish::{ending_lost, tell_hooks};
 pub(crate) use sink::Sink as AttemptSink;
 
 /// An attempt to be made.
@@ -44,7 +56,7 @@ struct Found {
 
 impl Job {
     pub(crate) fn new(run: Arc<Run>, task: Arc<Task>, working: Arc<Working>, seat: Seat) -> Self {
-        Self { attempt: Attempt { run, task }, working, seat, found: None }
+        Self { attempt: Attempt::new(run, task), working, seat, found: None }
     }
 
     /// The same, for work that lives already.
@@ -59,6 +71,23 @@ impl Job {
 struct Ended {
     outcome: Outcome,
     cause: Cause,
+}
+
+impl Ended {
+    /// It failed by itself, or could not be started.
+    fn failed(failure: Failure) -> Self {
+        Self { outcome: Outcome::failed(failure), cause: Cause::Itself }
+    }
+
+    /// It was told to stop before it had started.
+    fn not_begun(order: Order) -> Self {
+        let cause = match order {
+            Order::Stop(why) => Cause::Stopped(why),
+            Order::Interrupt => Cause::NotBegun,
+            Order::Abandon => Cause::Unrecorded,
+        };
+        Self { outcome: Outcome::default(), cause }
+    }
 }
 
 /// Why it ended.
@@ -84,6 +113,17 @@ struct Life {
     attempt: Attempt,
     working: Arc<Working>,
     sink: Arc<Sink>,
+    /// None where no hook has anything to do; that costs nothing.
+    hooks: Option<Box<Hooks>>,
+    /// Whether the work was found alive.
+    reattached: bool,
+}
+
+impl Life {
+    /// The definition that holds now: what is not part of the work itself applies at once.
+    fn definition(&self) -> Arc<Task> {
+        self.working.newer_than(&self.attempt.task).unwrap_or_else(|| Arc::clone(&self.attempt.task))
+    }
 }
 
 /// The span around everything of an attempt, the handler's own future included.
@@ -124,40 +164,68 @@ async fn in_span(engine: Arc<Engine>, job: Job, span: Span) {
         span,
         done: false,
     };
-    let timeout = timeout_of(&engine, &attempt, found.is_some());
+    let reattached = found.is_some();
+    let mut deadline = Deadline::new(&engine, &attempt, reattached);
     info!(trigger = attempt.run.trigger.as_str(), scheduled_for = %attempt.run.scheduled_for, "attempt starts");
-    let life = Life { engine, attempt, working, sink };
-    let ended = steps(&life, timeout, found).await;
+    let hooks = Hooks::of(&engine, &attempt);
+    let mut life = Life { engine, attempt, working, sink, hooks, reattached };
+    if reattached {
+        life.attempt.setup = life.hooks.as_ref().and_then(|hooks| hooks.setup());
+    }
+    let end = steps(&mut life, &mut deadline, found).await;
     // The work is over; the next one need not wait for this one's record.
     drop(seat);
-    hand_in.finish(ended).await;
+    hand_in.finish(end).await;
 }
 
-/// The steps, in order. `timeout` is when it has taken too long.
-async fn steps(life: &Life, mut timeout: Option<Wait>, found: Option<Box<dyn Handle>>) -> Ended {
+/// What is to be recorded of an attempt that is over.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are of the large one, and each lives once, in its attempt"
+)]
+enum Record {
+    End(RunEvent, Patch),
+    Nothing,
+    /// Nothing, and the work goes on without us.
+    Detached,
+}
+
+/// All steps, in order.
+async fn steps(life: &mut Life, deadline: &mut Deadline, found: Option<Box<dyn Handle>>) -> Record {
+    let ended = work(life, deadline, found).await;
+    if ended.cause == Cause::Detached {
+        return Record::Detached;
+    }
+    let Some((event, patch)) = end::decide(life, ended) else { return Record::Nothing };
+    finish::finish(life, event, &patch).await;
+    Record::End(event, patch)
+}
+
+/// The steps up to the exit.
+async fn work(life: &mut Life, deadline: &mut Deadline, found: Option<Box<dyn Handle>>) -> Ended {
     let handle = match found {
         Some(handle) => handle,
-        None => match start::start(life, &mut timeout).await {
-            Ok(handle) => handle,
-            Err(ended) => return ended,
+        None => {
+            if let Err(ended) = prestart::prestart(life, deadline).await {
+                return ended;
+            }
+            match start::start(life, deadline).await {
+                Ok(handle) => handle,
+                Err(ended) => return ended,
+            }
+        }
+    };
+    let life = &*life;
+    let mut ended = match poststart::poststart(life, deadline).await {
+        Some(failure) => Box::pin(stop::end_failed(life, &*handle, failure)).await,
+        None => match wait::wait(life, &*handle, deadline).await {
+            wait::Waited::Ended(outcome) => Ended { outcome, cause: Cause::Itself },
+            // Seldom, and large: a box of its own keeps the task of every attempt small.
+            wait::Waited::Stop(order) => Box::pin(stop::stop(life, &*handle, order)).await,
         },
     };
-    match wait::wait(life, &*handle, &mut timeout).await {
-        wait::Waited::Ended(outcome) => Ended { outcome, cause: Cause::Itself },
-        wait::Waited::Stop(reason) => stop::stop(life, &*handle, reason).await,
-    }
-}
-
-/// Counts from now; for work that was found alive, from its start.
-fn timeout_of(engine: &Engine, attempt: &Attempt, found: bool) -> Option<Wait> {
-    let whole = attempt.task.spec.timeout?;
-    let spent = match attempt.run.started_at {
-        Some(started) if found => {
-            Duration::try_from(engine.clock.now().duration_since(started)).unwrap_or_default()
-        }
-        _ => Duration::ZERO,
-    };
-    Some(engine.clock.sleep(whole.saturating_sub(spent)))
+    exited::exited(life, &mut ended).await;
+    ended
 }
 
 /// Hands in the end of an attempt, whatever becomes of the task that lives it: if that dies by a fault of
@@ -174,22 +242,23 @@ struct HandIn {
 }
 
 impl HandIn {
-    async fn finish(mut self, ended: Ended) {
+    async fn finish(mut self, end: Record) {
         crash_point("executor.after_exit");
         let written = self.sink.close().await;
         crash_point("executor.after_output_sync");
-        if ended.cause == Cause::Detached {
+        if let Record::End(event, mut patch) = end {
+            end::wrote(&self.engine, &self.attempt, &mut patch, written);
+            self.send(event, patch);
+            return;
+        }
+        if matches!(end, Record::Detached) {
             self.engine.detached.lock().unwrap_or_else(PoisonError::into_inner).insert(self.attempt.run.id);
         }
-        if let Some((event, patch)) = end::decide(&self.engine, &self.attempt, ended, written) {
-            self.send(event, patch);
-        } else {
-            self.done = true;
-            self.engine.registry.leave(std::iter::once((Arc::clone(&self.working), None)));
-        }
+        self.done = true;
+        self.engine.registry.leave(std::iter::once((Arc::clone(&self.working), None)));
     }
 
-    fn send(&mut self, event: punctual_model::RunEvent, patch: punctual_store::Patch) {
+    fn send(&mut self, event: RunEvent, patch: Patch) {
         self.done = true;
         let edge = punctual_store::Edge {
             run: self.attempt.run.id,
@@ -226,6 +295,10 @@ impl Drop for HandIn {
             let why = punctual_model::LostWhy::Vanished;
             let (event, patch) = end::lost(&self.engine, &self.attempt, why);
             self.send(event, patch);
+            let (engine, attempt) = (Arc::clone(&self.engine), self.attempt.clone());
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async move { ending_lost(&engine, &attempt, event).await });
+            }
         }
     }
 }

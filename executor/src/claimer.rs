@@ -161,7 +161,7 @@ impl Claimer {
             return Ok(false);
         }
         let engine = &self.engine;
-        let entered = engine.registry.enter(batch.iter().map(|(claim, _)| claim.run.id));
+        let entered = engine.registry.enter(batch.iter().map(|(claim, _)| (claim.run.id, claim.run.task)));
         let at = engine.clock.now();
         let edges = batch.iter().map(|(claim, _)| claimed(claim, engine.session.epoch, at)).collect();
         crash_point("executor.before_claimed");

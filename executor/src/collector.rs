@@ -8,6 +8,7 @@
 //! A commit is under way at most [`IN_FLIGHT`] times; what comes meanwhile goes together into the next one, so
 //! nothing waits while there is nothing to wait for.
 
+use crate::attempt;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::working::Working;
@@ -74,7 +75,7 @@ pub(crate) async fn run(engine: Arc<Engine>, mut ends: mpsc::UnboundedReceiver<E
 
 /// Writes a batch of ends. A record that the store cannot take must not hold up the others: then they are
 /// written one by one, and it without its outcome.
-async fn write(engine: &Engine, batch: Vec<End>) {
+async fn write(engine: &Arc<Engine>, batch: Vec<End>) {
     let edges = batch.iter().map(|end| end.edge.clone()).collect();
     crash_point("executor.before_end");
     let answer = engine.checked(engine.store.transition(&engine.session, edges).await);
@@ -105,9 +106,10 @@ async fn write(engine: &Engine, batch: Vec<End>) {
     }
 }
 
-fn settle(engine: &Engine, batch: Vec<End>, answers: Vec<EdgeAnswer>) {
+fn settle(engine: &Arc<Engine>, batch: Vec<End>, answers: Vec<EdgeAnswer>) {
     let mut left = Vec::with_capacity(batch.len());
     let mut waiting = false;
+    let mut stopped = Vec::new();
     engine.counting.change(|counters| {
         for (end, answer) in batch.into_iter().zip(answers) {
             let run = match answer {
@@ -132,12 +134,21 @@ fn settle(engine: &Engine, batch: Vec<End>, answers: Vec<EdgeAnswer>) {
             }
             if let Some(run) = &run {
                 waiting |= run.state().is_waiting();
+                // It was to go on, and somebody had asked for its end in that moment: its hooks were not told.
+                let went_on = matches!(end.edge.event, RunEvent::Restarting { .. } | RunEvent::Interrupted);
+                if went_on && run.state().is_terminal() && !engine.hooks.is_empty() {
+                    stopped.push(run.clone());
+                }
                 end.span.in_scope(|| tell(run, end.edge.patch.outcome.as_ref(), end.took));
             }
             left.push((end.working, run.map(Arc::new)));
         }
     });
     engine.registry.leave(left.into_iter());
+    for run in stopped {
+        let telling = Arc::clone(engine);
+        tokio::spawn(async move { attempt::tell_hooks(&telling, run).await });
+    }
     if waiting {
         engine.wake.notify_one();
     }

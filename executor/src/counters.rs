@@ -25,6 +25,10 @@ pub struct Counters {
     pub resumed: u64,
     /// Attempts that ended badly, by where it went wrong.
     pub errors: BTreeMap<&'static str, u64>,
+    /// Tries to end work that failed: what they were to end may be alive still.
+    pub kills_failed: u64,
+    /// Hooks that failed in any phase.
+    pub hooks_failed: u64,
     /// Sum over all first attempts of the time from when a run was to start until it was started.
     pub queue_wait: Duration,
     /// How many first attempts that were.

@@ -1,5 +1,6 @@
 //! What starts and watches one kind of work.
 
+use crate::hook::Setup;
 use async_trait::async_trait;
 use punctual_model::event::EventKind;
 use punctual_model::{Failure, Outcome, Run, Task};
@@ -14,6 +15,16 @@ pub struct Attempt {
     pub run: Arc<Run>,
     /// The definition it is run by.
     pub task: Arc<Task>,
+    /// What hooks have made ready for it; none where there was nothing to make.
+    pub setup: Option<Arc<Setup>>,
+}
+
+impl Attempt {
+    /// An attempt for which nothing was made ready.
+    #[must_use]
+    pub fn new(run: Arc<Run>, task: Arc<Task>) -> Self {
+        Self { run, task, setup: None }
+    }
 }
 
 /// What kind of seat an attempt takes; each kind has a limit of its own, so that neither blocks the other.

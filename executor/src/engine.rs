@@ -8,6 +8,7 @@ use crate::driver::{Class, Driver};
 use crate::error::Error;
 use crate::flag::Flag;
 use crate::guard::guarded;
+use crate::hook::MakeHook;
 use crate::output::Outputs;
 use crate::registry::Registry;
 use crate::seats::Seats;
@@ -20,13 +21,18 @@ use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
+/// The drivers of a node, by the names that tasks use.
+pub(crate) type Drivers = BTreeMap<&'static str, Arc<dyn Driver>>;
+
 /// Shared by the claimer, the collector, every attempt and every promise.
 pub(crate) struct Engine {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) session: Session,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) chance: Arc<Chance>,
-    pub(crate) drivers: BTreeMap<&'static str, Arc<dyn Driver>>,
+    pub(crate) drivers: Drivers,
+    /// In the order in which they are asked before a start.
+    pub(crate) hooks: Vec<Arc<dyn MakeHook>>,
     pub(crate) outputs: Outputs,
     pub(crate) seats: Arc<Seats>,
     pub(crate) registry: Arc<Registry>,
@@ -52,7 +58,7 @@ impl Engine {
     pub(crate) fn new(
         (store, session): (Arc<dyn Store>, Session),
         (clock, chance): (Arc<dyn Clock>, Arc<Chance>),
-        drivers: BTreeMap<&'static str, Arc<dyn Driver>>,
+        (drivers, hooks): (Drivers, Vec<Arc<dyn MakeHook>>),
         outputs: Outputs,
         seats: Arc<Seats>,
         registry: Arc<Registry>,
@@ -67,6 +73,7 @@ impl Engine {
             clock,
             chance,
             drivers,
+            hooks,
             outputs,
             seats,
             registry,

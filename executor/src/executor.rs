@@ -53,6 +53,10 @@ pub trait Executor: Send + Sync {
     /// or the end, durable; none if there is no such run.
     async fn cancel(&self, run: RunId, why: CancelWhy) -> Result<Option<Run>, Error>;
 
+    /// A task has a new definition, which is in the store: its runs at work follow it as far as that can be, the
+    /// newest one if several come together. A hint that never waits.
+    fn update(&self, _task: Arc<Task>) {}
+
     /// The promise of a run, also of one that ended long ago; none if there is no such run.
     async fn promise(&self, run: RunId) -> Result<Option<Arc<dyn RunPromise>>, Error>;
 }

@@ -17,6 +17,7 @@ mod error;
 mod executor;
 mod flag;
 mod guard;
+mod hook;
 pub mod output;
 mod pool;
 mod promise;
@@ -36,6 +37,7 @@ pub use error::Error;
 #[cfg(feature = "mock")]
 pub use executor::MockExecutor;
 pub use executor::{Dispatch, Executor};
+pub use hook::{Around, Ending, Hook, HookError, MakeHook, Prestarted, Setup};
 pub use output::Outputs;
 pub use pool::{Pool, PoolBuilder, StopReport};
 #[cfg(feature = "mock")]

@@ -23,7 +23,7 @@ use crate::resume;
 use crate::seats::Seat;
 use async_trait::async_trait;
 use punctual_clock::Clock;
-use punctual_model::{CancelWhy, Run, RunId, RunState};
+use punctual_model::{CancelWhy, Run, RunId, RunState, Task};
 use punctual_store::{Session, Store};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -100,7 +100,8 @@ impl Pool {
         };
         let starting: Vec<Dispatch> = batch.into_iter().filter(ours).collect();
         if !starting.is_empty() {
-            let entered = engine.registry.enter(starting.iter().map(|dispatch| dispatch.run.id));
+            let entered =
+                engine.registry.enter(starting.iter().map(|dispatch| (dispatch.run.id, dispatch.run.task)));
             engine.counting.change(|counters| {
                 starting.iter().zip(&entered).filter(|(_, entered)| entered.is_some()).for_each(
                     |(dispatch, _)| {
@@ -196,6 +197,10 @@ impl Executor for Pool {
 
     async fn cancel(&self, run: RunId, why: CancelWhy) -> Result<Option<Run>, Error> {
         promises::cancel(&self.engine, run, why).await
+    }
+
+    fn update(&self, task: Arc<Task>) {
+        self.engine.registry.offer(&task);
     }
 
     async fn promise(&self, run: RunId) -> Result<Option<Arc<dyn RunPromise>>, Error> {

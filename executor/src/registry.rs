@@ -3,7 +3,7 @@
 
 use crate::error::Error;
 use crate::working::{Order, Working};
-use punctual_model::{Run, RunId, RunState, StopWhy};
+use punctual_model::{Run, RunId, RunState, StopWhy, Task, TaskId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
@@ -69,17 +69,17 @@ impl Registry {
 
     /// Registers runs as being at work here, before their attempts begin, so that nothing asked of them is
     /// lost. None for one that is at work here already.
-    pub(crate) fn enter(&self, runs: impl Iterator<Item = RunId>) -> Vec<Option<Arc<Working>>> {
+    pub(crate) fn enter(&self, runs: impl Iterator<Item = (RunId, TaskId)>) -> Vec<Option<Arc<Working>>> {
         let mut inner = self.lock();
         let inner = &mut *inner;
         let mut all = Vec::with_capacity(runs.size_hint().0);
-        for run in runs {
+        for (run, task) in runs {
             let entry = inner.entries.entry(run).or_default();
             if entry.working.as_ref().is_some_and(|working| !working.has_ended()) {
                 all.push(None);
                 continue;
             }
-            let working = Arc::new(Working::new(run));
+            let working = Arc::new(Working::new(run, task));
             if let Some(why) = entry.stop.take() {
                 working.order(Order::Stop(why));
             }
@@ -156,6 +156,14 @@ impl Registry {
         if let Some(working) = self.lock().entries.get(&run).and_then(|entry| entry.working.as_ref()) {
             working.order(order);
         }
+    }
+
+    /// Tells all attempts of a task that its definition has changed.
+    pub(crate) fn offer(&self, task: &Arc<Task>) {
+        let mut all: Vec<Arc<Working>> =
+            self.lock().entries.values().filter_map(|entry| entry.working.clone()).collect();
+        all.sort_unstable_by_key(|working| working.run());
+        all.iter().for_each(|working| working.offer(task));
     }
 
     /// Makes the waiters of a run look into the store; answers whether it is at work here.

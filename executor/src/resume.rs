@@ -22,7 +22,7 @@ pub(crate) async fn resume(engine: &Arc<Engine>, dispatch: Dispatch) -> Result<R
         return Ok(run);
     }
     engine.counting.change(|counters| counters.resumed += 1);
-    let attempt = Attempt { run: Arc::new(run), task };
+    let attempt = Attempt::new(Arc::new(run), task);
     // Its words belong to the adopted attempt, should it be found.
     let adopted = adopted(engine, &attempt);
     let sink = Arc::new(AttemptSink::new(engine, &adopted));
@@ -38,9 +38,10 @@ pub(crate) async fn resume(engine: &Arc<Engine>, dispatch: Dispatch) -> Result<R
     };
     let Some(handle) = handle else {
         let (event, patch) = attempt::lost(engine, &attempt, LostWhy::NodeDied);
+        attempt::ending_lost(engine, &attempt, event).await;
         return end_lost(engine, &attempt, event, patch).await;
     };
-    let entered = engine.registry.enter(std::iter::once(attempt.run.id)).pop().flatten();
+    let entered = engine.registry.enter(std::iter::once((attempt.run.id, attempt.task.id))).pop().flatten();
     let patch = Patch {
         events: vec![Event { at: engine.clock.now(), kind: EventKind::Reattached }],
         ..Patch::default()
@@ -60,6 +61,10 @@ pub(crate) async fn resume(engine: &Arc<Engine>, dispatch: Dispatch) -> Result<R
         if let RunState::Stopping { why, .. } = run.state() {
             working.order(crate::working::Order::Stop(why));
         }
+        // What was changed while nobody watched it.
+        if let Ok(Some(newest)) = engine.store.task(run.task).await {
+            working.offer(&newest.task);
+        }
         let seat = Seat::force(&engine.seats, engine.class(&attempt.task));
         let job = Job::new(Arc::new(run.clone()), attempt.task, working, seat);
         engine.begin(job.found(handle, sink));
@@ -71,7 +76,7 @@ pub(crate) async fn resume(engine: &Arc<Engine>, dispatch: Dispatch) -> Result<R
 fn adopted(engine: &Engine, attempt: &Attempt) -> Attempt {
     let mut run = Run::clone(&attempt.run);
     run.life.epoch = engine.session.epoch;
-    Attempt { run: Arc::new(run), task: Arc::clone(&attempt.task) }
+    Attempt::new(Arc::new(run), Arc::clone(&attempt.task))
 }
 
 /// Writes the end of an attempt that nobody saw, and tells who waits for the run.

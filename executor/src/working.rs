@@ -1,8 +1,8 @@
 //! One attempt at work, as others see it: what it was told to do.
 
-use punctual_model::{RunId, StopWhy};
+use punctual_model::{RunId, StopWhy, Task, TaskId};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 /// What an attempt can be told. Stopping the run and stopping the node are two things: the first ends the run,
@@ -20,7 +20,10 @@ pub(crate) enum Order {
 #[derive(Debug)]
 pub(crate) struct Working {
     run: RunId,
+    task: TaskId,
     orders: Mutex<Orders>,
+    /// The newest definition that was told of.
+    newest: Mutex<Option<Arc<Task>>>,
     changed: Notify,
     ended: AtomicBool,
 }
@@ -33,6 +36,8 @@ pub(crate) struct Orders {
     pub(crate) abandon: bool,
     /// Rises with each order, also with the same one again.
     pub(crate) count: u32,
+    /// Rises with each change of the definition.
+    pub(crate) updates: u32,
 }
 
 impl Orders {
@@ -51,8 +56,9 @@ impl Orders {
 }
 
 impl Working {
-    pub(crate) fn new(run: RunId) -> Self {
-        Self { run, orders: Mutex::default(), changed: Notify::new(), ended: AtomicBool::new(false) }
+    pub(crate) fn new(run: RunId, task: TaskId) -> Self {
+        let (orders, newest, changed) = (Mutex::default(), Mutex::default(), Notify::new());
+        Self { run, task, orders, newest, changed, ended: AtomicBool::new(false) }
     }
 
     pub(crate) fn run(&self) -> RunId {
@@ -70,6 +76,31 @@ impl Working {
             orders.count = orders.count.wrapping_add(1);
         }
         self.changed.notify_waiters();
+    }
+
+    /// Notes a definition of its task; of several the newest counts, and nobody waits for anything.
+    pub(crate) fn offer(&self, task: &Arc<Task>) {
+        if task.id != self.task {
+            return;
+        }
+        {
+            let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            if newest.as_ref().is_some_and(|known| known.revision >= task.revision) {
+                return;
+            }
+            *newest = Some(Arc::clone(task));
+        }
+        {
+            let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+            orders.updates = orders.updates.wrapping_add(1);
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// The newest definition that it was told of, if that is newer than this one.
+    pub(crate) fn newer_than(&self, task: &Task) -> Option<Arc<Task>> {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.as_ref().filter(|newest| newest.revision > task.revision).cloned()
     }
 
     pub(crate) fn orders(&self) -> Orders {

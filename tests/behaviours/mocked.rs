@@ -32,6 +32,7 @@ fn executor(fed: &Fed, canceled: &Arc<Mutex<Vec<RunId>>>) -> MockExecutor {
         seen.lock().unwrap().push(dispatch);
         Ok(promise(run))
     });
+    mock.expect_update().return_const(());
     let seen = Arc::clone(canceled);
     mock.expect_cancel().returning(move |run, why| {
         assert_eq!(why, CancelWhy::Asked);

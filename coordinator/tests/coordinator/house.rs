@@ -60,6 +60,8 @@ pub(crate) enum Call {
 #[derive(Debug, Default)]
 pub(crate) struct Fed {
     calls: Mutex<Vec<Call>>,
+    /// The changed definitions it was told of.
+    pub(crate) updates: Mutex<Vec<(TaskId, u64)>>,
     seats: Mutex<usize>,
 }
 
@@ -140,6 +142,8 @@ fn executor(fed: &Arc<Fed>, store: &Arc<dyn Store>, session: &Session) -> MockEx
         ready(to.cancel(&with, vec![(run, why)]))?;
         Ok(ready(to.run(run))?)
     });
+    let seen = Arc::clone(fed);
+    mock.expect_update().returning(move |task| seen.updates.lock().unwrap().push((task.id, task.revision)));
     let from = Arc::clone(store);
     mock.expect_promise().returning(move |run| Ok(ready(from.run(run))?.map(|run| promise(run.id))));
     mock

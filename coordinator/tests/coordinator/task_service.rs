@@ -331,3 +331,14 @@ async fn the_clock_of_the_service_is_the_one_it_was_given() {
     let stored = house.tasks().create(spec("t", vec![])).await.unwrap().stored;
     assert_eq!(stored.task.created_at, house.clock.now());
 }
+
+/// B13: a change never waits for the work.
+#[tokio::test(start_paused = true)]
+async fn b13_the_executor_hears_of_each_change_once_and_of_nothing_else() {
+    let house = House::new().await;
+    let id = house.tasks().create(spec("backup", vec![every(3600)])).await.unwrap().stored.task.id;
+    house.tasks().update(id, Change::default(), |spec| spec.priority = 3).await.unwrap();
+    house.tasks().update(id, Change::default(), |spec| spec.priority = 3).await.unwrap();
+    house.tasks().pause(id, Change::default()).await.unwrap();
+    assert_eq!(*house.fed.updates.lock().unwrap(), [(id, 2), (id, 3)]);
+}

@@ -1,7 +1,7 @@
 //! Step: what follows, as one edge of the run's life.
 
 use super::sink::bounded;
-use super::{Cause, Ended};
+use super::{Cause, Ended, Life};
 use crate::driver::Attempt;
 use crate::engine::Engine;
 use crate::output::Written;
@@ -9,31 +9,20 @@ use crate::restart::{self, Decision, Happened};
 use jiff::{SignedDuration, Timestamp};
 use punctual_model::event::{Event, EventKind};
 use punctual_model::{
-    CancelWhy, Failure, FailureKind, LostWhy, Outcome, RunEvent, RunState, StopWhy, duration,
+    CancelWhy, Failure, FailureKind, LostWhy, Outcome, RunEvent, RunState, StopWhy, Task, duration,
 };
 use punctual_store::Patch;
 use std::time::Duration;
 
 /// Decides; none if nothing is to be recorded.
-pub(super) fn decide(
-    engine: &Engine,
-    attempt: &Attempt,
-    ended: Ended,
-    written: Written,
-) -> Option<(RunEvent, Patch)> {
-    let now = engine.clock.now();
+pub(super) fn decide(life: &Life, ended: Ended) -> Option<(RunEvent, Patch)> {
     let Ended { mut outcome, cause } = ended;
-    // Earlier attempts may have written too.
-    let before = attempt.run.outcome.as_ref().and_then(|outcome| outcome.output);
-    outcome.output = written.summary.or(before);
-    let mut end = Deciding { engine, attempt, now, patch: Patch::default() };
-    if let Some(error) = written.error {
-        end.event(EventKind::OutputFailed { error });
-    }
+    let (engine, attempt, task) = (&*life.engine, &life.attempt, life.definition());
+    let mut end = Deciding { engine, attempt, task: &task, now: engine.clock.now(), patch: Patch::default() };
     let event = match cause {
         Cause::Unrecorded | Cause::Detached => return None,
         Cause::Stopped(StopWhy::Timeout) => {
-            let limit = attempt.task.spec.timeout.map(duration::format).unwrap_or_default();
+            let limit = task.spec.timeout.map(duration::format).unwrap_or_default();
             let text = format!("took longer than its timeout of {limit}");
             outcome.error = Some(Failure::new(FailureKind::Timeout, text).recoverable());
             end.by_policy(&outcome)
@@ -50,7 +39,7 @@ pub(super) fn decide(
             outcome.error = Some(
                 Failure::new(FailureKind::Interrupted, "cut short by the stop of the node").recoverable(),
             );
-            if restart::repeats_lost(&attempt.task.spec) {
+            if restart::repeats_lost(&task.spec) {
                 end.interrupted()
             } else {
                 RunEvent::Lost { why: LostWhy::Interrupted }
@@ -69,10 +58,24 @@ pub(super) fn decide(
     Some((event, patch))
 }
 
+/// Adds what is known of the output once it is closed.
+pub(super) fn wrote(engine: &Engine, attempt: &Attempt, patch: &mut Patch, written: Written) {
+    if let Some(error) = written.error {
+        let kind = bounded(EventKind::OutputFailed { error });
+        patch.events.insert(0, Event { at: engine.clock.now(), kind });
+    }
+    // Earlier attempts may have written too.
+    let before = attempt.run.outcome.as_ref().and_then(|outcome| outcome.output);
+    if let Some(outcome) = &mut patch.outcome {
+        outcome.output = written.summary.or(before);
+    }
+}
+
 /// The edge of an attempt of which nobody saw the end: another one at once where the task allows it, and the
 /// run's stop or loss otherwise.
 pub(crate) fn lost(engine: &Engine, attempt: &Attempt, why: LostWhy) -> (RunEvent, Patch) {
-    let mut end = Deciding { engine, attempt, now: engine.clock.now(), patch: Patch::default() };
+    let (task, now) = (&*attempt.task, engine.clock.now());
+    let mut end = Deciding { engine, attempt, task, now, patch: Patch::default() };
     // A run that was being stopped ends as what it was stopped for.
     let stopping = matches!(attempt.run.state(), RunState::Stopping { .. });
     if !stopping && restart::repeats_lost(&attempt.task.spec) {
@@ -85,6 +88,8 @@ pub(crate) fn lost(engine: &Engine, attempt: &Attempt, why: LostWhy) -> (RunEven
 struct Deciding<'a> {
     engine: &'a Engine,
     attempt: &'a Attempt,
+    /// The definition that holds now.
+    task: &'a Task,
     now: Timestamp,
     patch: Patch,
 }
@@ -101,7 +106,7 @@ impl Deciding<'_> {
 
     /// Asks the restart tracker.
     fn by_policy(&mut self, outcome: &Outcome) -> RunEvent {
-        let (policy, run) = (&self.attempt.task.spec.restart, &self.attempt.run);
+        let (policy, run) = (&self.task.spec.restart, &self.attempt.run);
         let happened = Happened::Ended(outcome);
         let (decision, count) =
             restart::decide(policy, run.restarts, happened, self.now, &self.engine.chance);

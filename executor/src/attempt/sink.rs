@@ -56,6 +56,14 @@ impl Sink {
         self.note(SoftNote { started: true, ..self.empty() });
     }
 
+    /// A hook has failed.
+    pub(super) fn hook_failed(&self, hook: &str, phase: &str, error: String) {
+        self.event(EventKind::Message { source: format!("{phase} hook {hook}"), text: error });
+    }
+
+    /// The local state of the run has changed.
+    pub(super) fn local(&self, _local: Value) {}
+
     fn empty(&self) -> SoftNote {
         SoftNote { run: self.run, fence: self.fence, started: false, events: Vec::new(), saved: None }
     }

@@ -1,12 +1,14 @@
 //! Step: end the work, until nothing of it lives.
 
+use super::phase::{self, Phase};
 use super::wait::outcome_of;
 use super::{Cause, Ended, Life};
 use crate::driver::{Handle, Killed, RunSink as _};
 use crate::guard::guarded;
 use crate::working::{Order, Orders};
 use punctual_model::event::EventKind;
-use punctual_model::{Outcome, StopWhy};
+use punctual_model::{Failure, Outcome, StopWhy};
+use std::task::Poll;
 use std::time::Duration;
 
 /// How often ending it is tried before that is left to its own exit; the numbers are Nomad's.
@@ -30,7 +32,10 @@ pub(super) async fn stop(life: &Life, handle: &dyn Handle, order: Order) -> Ende
         Order::Interrupt => Cause::Interrupted,
         Order::Abandon => Cause::Unrecorded,
     };
-    let outcome = until_it_is_gone(life, handle).await;
+    let outcome = match before_the_signal(life, handle, order).await {
+        Some(outcome) => outcome,
+        None => until_it_is_gone(life, handle).await,
+    };
     // What was asked for meanwhile counts: who cancels a run that the node interrupts wants it to end. Of two
     // stops the record has the stronger one.
     let cause = match (cause, life.working.orders()) {
@@ -41,6 +46,55 @@ pub(super) async fn stop(life: &Life, handle: &dyn Handle, order: Order) -> Ende
         (cause, _) => cause,
     };
     Ended { outcome, cause }
+}
+
+/// Ends it because a hook after its start has failed.
+pub(super) async fn end_failed(life: &Life, handle: &dyn Handle, failure: Failure) -> Ended {
+    let outcome = until_it_is_gone(life, handle).await;
+    // Whoever asked for an end meanwhile gets it.
+    let orders = life.working.orders();
+    let cause = match orders.strongest() {
+        Some(Order::Abandon) => Cause::Unrecorded,
+        Some(Order::Stop(why)) => Cause::Stopped(why),
+        Some(Order::Interrupt) | None => Cause::Itself,
+    };
+    Ended { outcome: Outcome { error: Some(failure), ..outcome }, cause }
+}
+
+/// What comes before the signal: the hooks, then the delay in which others learn that the work goes. Answers its
+/// end, if it ends meanwhile; then there is nothing to kill.
+async fn before_the_signal(life: &Life, handle: &dyn Handle, order: Order) -> Option<Outcome> {
+    let why = match order {
+        Order::Stop(why) => Some(why),
+        Order::Interrupt => None,
+        Order::Abandon => return None,
+    };
+    let delay = Duration::ZERO;
+    if life.hooks.is_none() && delay.is_zero() {
+        return None;
+    }
+    Box::pin(async {
+        if let Some(hooks) = &life.hooks {
+            let _ = phase::all(life, hooks, Phase::Prekill(why)).await;
+        }
+        let mut ending = std::pin::pin!(guarded(handle.wait()));
+        if !delay.is_zero() && !life.working.orders().in_a_hurry() {
+            life.sink
+                .event(EventKind::Message { source: "stop".to_owned(), text: format!("waits {delay:?}") });
+            tokio::select! {
+                biased;
+                ended = &mut ending => return Some(outcome_of(life, handle, ended).await),
+                _ = life.working.until(Orders::in_a_hurry) => {}
+                () = life.engine.clock.sleep(delay) => {}
+            }
+        }
+        // It may have gone by itself while the hooks were at work.
+        match std::future::poll_fn(|context| Poll::Ready(ending.as_mut().poll(context))).await {
+            Poll::Ready(ended) => Some(outcome_of(life, handle, ended).await),
+            Poll::Pending => None,
+        }
+    })
+    .await
 }
 
 async fn until_it_is_gone(life: &Life, handle: &dyn Handle) -> Outcome {
@@ -56,6 +110,7 @@ async fn until_it_is_gone(life: &Life, handle: &dyn Handle) -> Outcome {
                 }
                 Err(error) => {
                     tracing::error!(%error, number, "the work could not be ended");
+                    life.engine.counting.change(|counters| counters.kills_failed += 1);
                     life.sink.event(EventKind::KillFailed { error });
                 }
             }
@@ -82,7 +137,8 @@ async fn until_it_is_gone(life: &Life, handle: &dyn Handle) -> Outcome {
 
 /// Tries once. If the node stops meanwhile, the grace is cut short.
 async fn kill(life: &Life, handle: &dyn Handle) -> Result<Killed, String> {
-    let spec = &life.attempt.task.spec.kill;
+    let definition = life.definition();
+    let spec = &definition.spec.kill;
     let short = spec.grace.min(HURRIED_GRACE);
     let grace = if life.working.orders().in_a_hurry() { short } else { spec.grace };
     let ending = guarded(handle.kill(&spec.signal, grace));

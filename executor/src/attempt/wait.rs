@@ -1,10 +1,10 @@
 //! Step: wait for the end of the work, or for a reason to end it.
 
-use super::Life;
+use super::deadline::Deadline;
+use super::{Life, update};
 use crate::driver::Handle;
 use crate::guard::guarded;
-use crate::working::{Order, Working};
-use punctual_clock::Wait;
+use crate::working::Order;
 use punctual_faults::crash_point;
 use punctual_model::event::{Event, EventKind};
 use punctual_model::{Failure, FailureKind, Outcome, RunEvent, RunState, StopWhy};
@@ -20,13 +20,22 @@ pub(super) enum Waited {
 }
 
 /// A reason to end the work.
+#[derive(Debug)]
 pub(super) enum Reason {
     Told(Order),
     TookTooLong,
 }
 
-/// Waits.
-pub(super) async fn wait(life: &Life, handle: &dyn Handle, timeout: &mut Option<Wait>) -> Waited {
+/// What is heard while something else is waited for.
+enum Heard {
+    Stop(Reason),
+    /// The definition has changed so often.
+    Updated(u32),
+}
+
+/// Waits. A changed definition is followed meanwhile: one change at a time, and of several that come together the
+/// newest.
+pub(super) async fn wait(life: &Life, handle: &dyn Handle, deadline: &mut Deadline) -> Waited {
     let reason = {
         let mut work = std::pin::pin!(guarded(handle.wait()));
         // Work that is over at the first look is not worth telling that it had started.
@@ -34,32 +43,59 @@ pub(super) async fn wait(life: &Life, handle: &dyn Handle, timeout: &mut Option<
         if let Poll::Ready(ended) = first {
             return Waited::Ended(outcome_of(life, handle, ended).await);
         }
-        life.sink.started();
-        life.engine.registry.post(life.attempt.run.id, RunState::Running);
-        let reason = tokio::select! {
-            biased;
-            ended = &mut work => Err(ended),
-            reason = told_to_stop(&life.working, timeout) => Ok(reason),
-        };
-        match reason {
-            Err(ended) => return Waited::Ended(outcome_of(life, handle, ended).await),
-            Ok(reason) => reason,
+        is_alive(life);
+        let (mut followed, mut following) = (0, None);
+        loop {
+            // Changes that came before the work lived are to be followed too.
+            if following.is_none() && followed != deadline.updates() {
+                followed = deadline.updates();
+                following =
+                    life.working.newer_than(&life.attempt.task).map(|newest| update::update(life, newest));
+            }
+            tokio::select! {
+                biased;
+                ended = &mut work => break Err(ended),
+                heard = hear(life, deadline) => match heard {
+                    Heard::Stop(reason) => break Ok(reason),
+                    Heard::Updated(updates) => deadline.renew(life, updates),
+                },
+                () = update::followed(&mut following) => {}
+            }
         }
     };
-    Waited::Stop(intent(life, reason).await)
+    match reason {
+        Err(ended) => Waited::Ended(outcome_of(life, handle, ended).await),
+        Ok(reason) => Waited::Stop(intent(life, reason).await),
+    }
 }
 
-/// Returns when the attempt is told to stop or its time is up.
-pub(super) async fn told_to_stop(working: &Working, timeout: &mut Option<Wait>) -> Reason {
-    let told = working.until(|orders| orders.strongest().is_some());
-    let told = async { told.await.strongest().map_or(Reason::Told(Order::Abandon), Reason::Told) };
-    match timeout {
-        None => told.await,
-        Some(timeout) => tokio::select! {
-            biased;
-            reason = told => reason,
-            () = timeout => Reason::TookTooLong,
-        },
+/// The work is known to live.
+pub(super) fn is_alive(life: &Life) {
+    life.sink.started();
+    life.engine.registry.post(life.attempt.run.id, RunState::Running);
+}
+
+/// Returns when the attempt is told to stop or its time is up, by the timeout that holds by then.
+pub(super) async fn told_to_stop(life: &Life, deadline: &mut Deadline) -> Reason {
+    loop {
+        match hear(life, deadline).await {
+            Heard::Stop(reason) => return reason,
+            Heard::Updated(updates) => deadline.renew(life, updates),
+        }
+    }
+}
+
+async fn hear(life: &Life, deadline: &mut Deadline) -> Heard {
+    let known = deadline.updates();
+    let told = life.working.until(|orders| orders.strongest().is_some() || orders.updates != known);
+    let orders = tokio::select! {
+        biased;
+        orders = told => orders,
+        () = deadline.passed() => return Heard::Stop(Reason::TookTooLong),
+    };
+    match orders.strongest() {
+        Some(order) => Heard::Stop(Reason::Told(order)),
+        None => Heard::Updated(orders.updates),
     }
 }
 
@@ -110,7 +146,8 @@ pub(super) async fn outcome_of(life: &Life, handle: &dyn Handle, ended: Result<O
     match ended {
         Ok(outcome) => outcome,
         Err(panic) => {
-            let kill = &life.attempt.task.spec.kill;
+            let definition = life.definition();
+            let kill = &definition.spec.kill;
             if !matches!(guarded(handle.kill(&kill.signal, kill.grace)).await, Ok(Ok(_))) {
                 tracing::error!("a driver has panicked, and its work may still be alive");
             }

@@ -4,7 +4,8 @@ use super::{Pool, listen};
 use crate::collector;
 use crate::counters::Counting;
 use crate::driver::Driver;
-use crate::engine::Engine;
+use crate::engine::{Drivers, Engine};
+use crate::hook::MakeHook;
 use crate::output::Outputs;
 use crate::registry::Registry;
 use crate::seats::{Limits, Seats};
@@ -21,7 +22,8 @@ pub struct PoolBuilder {
     session: Session,
     clock: Arc<dyn Clock>,
     chance: Option<Arc<Chance>>,
-    drivers: BTreeMap<&'static str, Arc<dyn Driver>>,
+    drivers: Drivers,
+    hooks: Vec<Arc<dyn MakeHook>>,
     outputs: Outputs,
     limits: Limits,
 }
@@ -30,7 +32,7 @@ impl PoolBuilder {
     pub(super) fn new(store: Arc<dyn Store>, session: Session, clock: Arc<dyn Clock>) -> Self {
         let (chance, drivers, outputs, limits) =
             (None, BTreeMap::new(), Outputs::in_memory(), Limits::default());
-        Self { store, session, clock, chance, drivers, outputs, limits }
+        Self { store, session, clock, chance, drivers, hooks: Vec::new(), outputs, limits }
     }
 
     /// Adds a driver, in place of an earlier one of the same name. By default there is none.
@@ -44,6 +46,13 @@ impl PoolBuilder {
     #[must_use]
     pub fn shared_driver(mut self, driver: Arc<dyn Driver>) -> Self {
         self.drivers.insert(driver.name(), driver);
+        self
+    }
+
+    /// Adds what makes hooks, behind those that are there. By default there are none.
+    #[must_use]
+    pub fn hook(mut self, maker: Arc<dyn MakeHook>) -> Self {
+        self.hooks.push(maker);
         self
     }
 
@@ -80,7 +89,7 @@ impl PoolBuilder {
         let engine = Arc::new(Engine::new(
             (self.store, self.session),
             (self.clock, self.chance.unwrap_or_else(|| Arc::new(Chance::from_os()))),
-            self.drivers,
+            (self.drivers, self.hooks),
             self.outputs,
             Arc::new(Seats::new(self.limits, Arc::clone(&wake))),
             Arc::new(Registry::default()),

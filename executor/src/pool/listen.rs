@@ -1,6 +1,7 @@
 //! Hears of runs that another hand has ended or asked to stop: canceled while they waited, replaced, deleted.
 //! Hints only: each makes somebody look into the store.
 
+use crate::attempt;
 use crate::engine::Engine;
 use crate::working::Order;
 use punctual_model::{RunId, RunState, StopWhy};
@@ -16,19 +17,17 @@ pub(super) async fn run(engine: Arc<Engine>, mut changed: broadcast::Receiver<Ru
             () = engine.over.raised() => return,
             heard = changed.recv() => heard,
         };
-        let working = match heard {
+        let changed_runs = match heard {
+            // One that is not at work here may have been, and have hooks that are to hear of its end.
             Ok(run) => {
-                if engine.registry.look(run) {
-                    vec![run]
-                } else {
-                    Vec::new()
-                }
+                let here = engine.registry.look(run);
+                if here || !engine.hooks.is_empty() { vec![run] } else { Vec::new() }
             }
             // Some hints were missed: look at everything.
             Err(RecvError::Lagged(_)) => engine.registry.look_all(),
             Err(RecvError::Closed) => return,
         };
-        for run in working {
+        for run in changed_runs {
             match engine.store.run(run).await {
                 Ok(Some(run)) => match run.state() {
                     // Our own timeouts are written by the attempt, which knows of them.
@@ -37,7 +36,11 @@ pub(super) async fn run(engine: Arc<Engine>, mut changed: broadcast::Receiver<Ru
                     }
                     // An end that is not of our making: somebody else has taken the run. Nothing we could
                     // record of it would be taken.
-                    state if state.is_terminal() => engine.registry.order(run.id, Order::Abandon),
+                    state if state.is_terminal() => {
+                        engine.registry.order(run.id, Order::Abandon);
+                        let telling = Arc::clone(&engine);
+                        tokio::spawn(async move { attempt::tell_hooks(&telling, run).await });
+                    }
                     _ => {}
                 },
                 Ok(None) => {}

@@ -37,8 +37,9 @@ impl Pool {
                     tracing::error!(run.id = %run.id, "a run at work has no definition");
                     continue;
                 };
-                let attempt = Attempt { run: Arc::new(run), task };
+                let attempt = Attempt::new(Arc::new(run), task);
                 let (event, patch) = attempt::lost(engine, &attempt, LostWhy::Vanished);
+                attempt::ending_lost(engine, &attempt, event).await;
                 end_lost(engine, &attempt, event, patch).await?;
                 count += 1;
             }

@@ -169,7 +169,7 @@ impl Node {
         };
         let mut run = self.run_of(&task);
         run.life = Life { state: RunState::Starting, attempt: 1, epoch: 1 };
-        Attempt { run: Arc::new(run), task: Arc::new(task) }
+        Attempt::new(Arc::new(run), Arc::new(task))
     }
 }
 

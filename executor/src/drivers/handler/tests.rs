@@ -73,7 +73,7 @@ fn attempt(name: &str, args: Value, params: Value, saved: Value) -> Attempt {
         saved,
         events: Default::default(),
     };
-    Attempt { run: Arc::new(run), task: Arc::new(task) }
+    Attempt::new(Arc::new(run), Arc::new(task))
 }
 
 fn driver(handlers: Handlers) -> (VirtualClock, HandlerDriver) {

@@ -2,10 +2,11 @@
 
 use crate::driver::Attempt;
 use crate::executor::{Dispatch, Executor as _};
+use crate::hook::MakeHook;
 use crate::promise::RunPromise;
 use crate::reservation::Reservation;
 use crate::scripted::{Act, ScriptedDriver};
-use crate::{Limits, Pool};
+use crate::{Limits, Pool, PoolBuilder};
 use jiff::{SignedDuration, Timestamp};
 use punctual_clock::{Chance, Clock, VirtualClock};
 use punctual_model::event::EventKind;
@@ -35,6 +36,7 @@ pub(crate) struct Bench {
     pub(crate) session: Session,
     pub(crate) driver: ScriptedDriver,
     pub(crate) pool: Pool,
+    hooks: Vec<Arc<dyn MakeHook>>,
     ids: AtomicU64,
 }
 
@@ -46,13 +48,26 @@ impl Bench {
     pub(crate) async fn with(limits: Limits) -> Self {
         let clock = VirtualClock::new(START);
         let store = Arc::new(MemoryStore::new(Arc::new(clock.clone())));
-        Self::over(clock, store, limits, 1).await
+        Self::over(clock, store, limits, 1, Vec::new()).await
     }
 
-    async fn over(clock: VirtualClock, store: Arc<MemoryStore>, limits: Limits, first_id: u64) -> Self {
+    /// A node whose attempts have hooks, which it keeps when it dies and comes back.
+    pub(crate) async fn hooked(hooks: Vec<Arc<dyn MakeHook>>) -> Self {
+        let clock = VirtualClock::new(START);
+        let store = Arc::new(MemoryStore::new(Arc::new(clock.clone())));
+        Self::over(clock, store, Limits { in_process: 8, processes: 2 }, 1, hooks).await
+    }
+
+    async fn over(
+        clock: VirtualClock,
+        store: Arc<MemoryStore>,
+        limits: Limits,
+        first_id: u64,
+        hooks: Vec<Arc<dyn MakeHook>>,
+    ) -> Self {
         let session = store.open_session("bench").await.unwrap();
         let driver = ScriptedDriver::named("handler", Arc::new(clock.clone()));
-        let pool = Pool::builder(
+        let builder = Pool::builder(
             Arc::clone(&store) as Arc<dyn Store>,
             session.clone(),
             Arc::new(clock.clone()) as Arc<dyn Clock>,
@@ -60,10 +75,10 @@ impl Bench {
         .driver(driver.clone())
         .driver(driver.also_named("shell"))
         .chance(Arc::new(Chance::from_seed(7)))
-        .limits(limits)
-        .build();
+        .limits(limits);
+        let pool = hooks.iter().cloned().fold(builder, PoolBuilder::hook).build();
         pool.start();
-        Self { clock, store, session, driver, pool, ids: AtomicU64::new(first_id) }
+        Self { clock, store, session, driver, pool, hooks, ids: AtomicU64::new(first_id) }
     }
 
     /// The process dies, and another one starts on what the store remembers; what was begun is not taken up
@@ -73,14 +88,15 @@ impl Bench {
         self.pool.abandon();
         self.clock.settle().await;
         let next = self.ids.load(Ordering::Relaxed);
-        Self::over(self.clock.clone(), store, Limits { in_process: 8, processes: 2 }, next).await
+        let limits = Limits { in_process: 8, processes: 2 };
+        Self::over(self.clock.clone(), store, limits, next, self.hooks).await
     }
 
     /// Another session over the same store, after this one has stopped.
     pub(crate) async fn restart(self) -> Self {
         let next = self.ids.load(Ordering::Relaxed);
         let limits = Limits { in_process: 8, processes: 2 };
-        Self::over(self.clock.clone(), Arc::clone(&self.store), limits, next).await
+        Self::over(self.clock.clone(), Arc::clone(&self.store), limits, next, self.hooks).await
     }
 
     pub(crate) fn clock_now(&self) -> Timestamp {
@@ -123,6 +139,18 @@ impl Bench {
     /// A task whose work is scripted, under a name.
     pub(crate) async fn handler(&self, name: &str) -> Arc<Task> {
         self.task(TaskSpec::new(name, Work::handler(name))).await
+    }
+
+    /// The next revision of a task, in the store and told to the executor.
+    pub(crate) async fn change(&self, task: &Task, edit: impl FnOnce(&mut TaskSpec)) -> Arc<Task> {
+        let mut next = Task { revision: task.revision + 1, ..task.clone() };
+        edit(&mut next.spec);
+        let task = Arc::new(next);
+        let expect = Expect::Revision(task.revision - 1);
+        let put = PutTask { task: Arc::clone(&task), expect, raise_checkpoint: None };
+        self.store.put_task(&self.session, put).await.unwrap();
+        self.pool.update(Arc::clone(&task));
+        task
     }
 
     /// A run of a task, not yet in the store.

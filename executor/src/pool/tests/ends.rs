@@ -46,7 +46,7 @@ async fn the_task_of_an_attempt_is_small() {
     let task = bench.handler("report").await;
     let run = Arc::new(bench.run_of(&task));
     let engine = Arc::clone(&bench.pool.engine);
-    let working = engine.registry.enter(std::iter::once(run.id)).remove(0).unwrap();
+    let working = engine.registry.enter(std::iter::once((run.id, task.id))).remove(0).unwrap();
     let seat = Seat::force(&engine.seats, Class::InProcess);
     let size = size_of_val(&attempt::live(engine, Job::new(run, task, working, seat)));
     assert!(size <= 2048, "{size} bytes");

@@ -5,6 +5,7 @@ mod canceling;
 mod counting;
 mod ends;
 mod failing;
+mod hooking;
 mod promising;
 mod queueing;
 mod restarting;

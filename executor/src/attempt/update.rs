@@ -1,0 +1,53 @@
+//! What a changed definition means for work that is alive. Restart policy, timeout and the way it is killed are
+//! read when they are needed and so hold at once; the hooks hear of the change; what the work was made from holds
+//! from the next attempt on, and the run's history says so.
+
+use super::Life;
+use super::phase::{self, Phase};
+use crate::driver::RunSink as _;
+use punctual_model::event::EventKind;
+use punctual_model::{Task, TaskSpec};
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// A change that is being followed.
+pub(super) type Following<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// Tells the run's history, then the hooks.
+pub(super) fn update(life: &Life, newest: Arc<Task>) -> Following<'_> {
+    Box::pin(async move {
+        let waits = waits(&life.attempt.task.spec, &newest.spec);
+        tracing::info!(revision = newest.revision, ?waits, "the definition has changed");
+        life.sink.event(told(newest.revision, &waits));
+        if let Some(hooks) = &life.hooks {
+            phase::all(life, hooks, Phase::Update(&newest)).await;
+        }
+    })
+}
+
+/// Returns when the change is followed; never, if there is none.
+pub(super) async fn followed(following: &mut Option<Following<'_>>) {
+    match following {
+        Some(change) => {
+            change.await;
+            *following = None;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// The parts of the definition that the next attempt will be the first to have.
+fn waits(used: &TaskSpec, newest: &TaskSpec) -> Vec<&'static str> {
+    let parts = [("work", used.work != newest.work), ("max_output", used.max_output != newest.max_output)];
+    parts.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
+}
+
+fn told(revision: u64, waits: &[&str]) -> EventKind {
+    let text = match waits {
+        [] => format!("follows revision {revision} of its task"),
+        waits => {
+            format!("follows revision {revision} of its task; from its next attempt on: {}", waits.join(", "))
+        }
+    };
+    EventKind::Message { source: "task".to_owned(), text }
+}

@@ -1,0 +1,498 @@
+//! Hooks around attempts.
+
+use super::bench::{Bench, at, events, restarts, seconds};
+use crate::executor::Executor as _;
+use crate::hook::{Around, Ending, Hook, HookError, MakeHook, Prestarted};
+use crate::scripted::{Act, Ask};
+use async_trait::async_trait;
+use punctual_model::{
+    CancelWhy, Failure, FailureKind, LostWhy, Outcome, RunState, StopWhy, Task, TaskSpec, Work,
+};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What a hook does in a phase, instead of nothing.
+#[derive(Debug, Clone)]
+enum Does {
+    /// Fails; before the start for good.
+    Fail,
+    /// Fails, and with it the attempt, which could go better another time.
+    FailAttempt,
+    /// Takes so long.
+    Take(Duration),
+    /// Never returns.
+    Hang,
+    Panic,
+    /// Stores this and is asked again.
+    Store(&'static str),
+}
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+/// A hook that writes down what it is asked.
+#[derive(Clone)]
+struct Recorder {
+    name: &'static str,
+    log: Log,
+    does: Arc<Mutex<BTreeMap<&'static str, Does>>>,
+}
+
+impl Recorder {
+    fn new(name: &'static str, log: &Log) -> Self {
+        Self { name, log: Arc::clone(log), does: Arc::default() }
+    }
+
+    fn does(self, phase: &'static str, what: Does) -> Self {
+        self.does.lock().unwrap().insert(phase, what);
+        self
+    }
+
+    fn note(&self, text: String) {
+        self.log.lock().unwrap().push(text);
+    }
+
+    async fn act(&self, around: &Around, phase: &'static str, about: String) -> Result<(), HookError> {
+        let about = if about.is_empty() { about } else { format!(" {about}") };
+        let again = if around.reattached { " reattached" } else { "" };
+        self.note(format!("{} {phase}{about}{again}", self.name));
+        let does = self.does.lock().unwrap().get(phase).cloned();
+        match does {
+            Some(Does::Fail) => return Err("broken".to_owned().into()),
+            Some(Does::FailAttempt) => {
+                return Err(HookError { text: "broken".to_owned(), fails_attempt: true });
+            }
+            Some(Does::Take(time)) => {
+                around.clock.sleep(time).await;
+                self.note(format!("{} {phase} over", self.name));
+            }
+            Some(Does::Hang) => std::future::pending().await,
+            Some(Does::Panic) => panic!("scripted panic of a hook"),
+            Some(Does::Store(_)) | None => {}
+        }
+        Ok(())
+    }
+}
+
+impl MakeHook for Recorder {
+    fn make(&self, _task: &Task) -> Option<Box<dyn Hook>> {
+        Some(Box::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl Hook for Recorder {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    async fn prestart(&self, around: &Around) -> Result<Prestarted, Failure> {
+        let known = around.state.get("key").cloned().unwrap_or_default();
+        self.act(around, "prestart", known).await.map_err(|error| {
+            let failure = Failure::new(FailureKind::Start, error.text);
+            if error.fails_attempt { failure.recoverable() } else { failure }
+        })?;
+        let does = self.does.lock().unwrap().get("prestart").cloned();
+        let map = |value: &str| BTreeMap::from([("key".to_owned(), value.to_owned())]);
+        Ok(match does {
+            Some(Does::Store(value)) => Prestarted { state: map(value), ..Prestarted::default() },
+            _ => Prestarted::default(),
+        })
+    }
+
+    async fn poststart(&self, around: &Around) -> Result<(), HookError> {
+        self.act(around, "poststart", String::new()).await
+    }
+
+    async fn prekill(&self, around: &Around, why: Option<StopWhy>) -> Result<(), HookError> {
+        self.act(around, "prekill", format!("{why:?}")).await
+    }
+
+    async fn exited(&self, around: &Around, outcome: &Outcome) -> Result<(), HookError> {
+        let how = if outcome.is_success() { "well" } else { "badly" };
+        self.act(around, "exited", how.to_owned()).await
+    }
+
+    async fn update(&self, around: &Around, newest: &Arc<Task>) -> Result<(), HookError> {
+        self.act(around, "update", newest.revision.to_string()).await
+    }
+
+    async fn stop(&self, around: &Around, ending: &Ending) -> Result<(), HookError> {
+        let known = around.state.get("key").cloned().unwrap_or_default();
+        let state = ending.state.name();
+        self.act(around, "stop", format!("{}{known}", state.as_str())).await
+    }
+}
+
+fn makers(hooks: impl IntoIterator<Item = Recorder>) -> Vec<Arc<dyn MakeHook>> {
+    hooks.into_iter().map(|hook| Arc::new(hook) as Arc<dyn MakeHook>).collect()
+}
+
+/// A node with one recording hook.
+async fn with(does: impl IntoIterator<Item = (&'static str, Does)>) -> (Bench, Log) {
+    let log = Log::default();
+    let hook = does.into_iter().fold(Recorder::new("a", &log), |hook, (phase, what)| hook.does(phase, what));
+    (Bench::hooked(makers([hook])).await, log)
+}
+
+fn told(log: &Log) -> Vec<String> {
+    std::mem::take(&mut *log.lock().unwrap())
+}
+
+fn spec() -> TaskSpec {
+    TaskSpec::new("report", Work::handler("report"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn phases_come_in_their_order_forwards_before_the_work_and_backwards_after_it() {
+    let log = Log::default();
+    let bench = Bench::hooked(makers([Recorder::new("a", &log), Recorder::new("b", &log)])).await;
+    let seen = Arc::clone(&log);
+    bench.driver.script(move |_| {
+        seen.lock().unwrap().push("work".to_owned());
+        Act::Succeed
+    });
+    let task = bench.task(spec()).await;
+    let promise = bench.go(&task).await;
+    assert_eq!(promise.wait().await.unwrap().state(), RunState::Succeeded);
+    let all = [
+        "a prestart",
+        "b prestart",
+        "work",
+        "a poststart",
+        "b poststart",
+        "b exited well",
+        "a exited well",
+        "b stop succeeded",
+        "a stop succeeded",
+    ];
+    assert_eq!(told(&log), all);
+    drop(promise);
+    bench.nothing_left();
+}
+
+/// B20: the mark of a failure before the start decides whether there is another attempt.
+#[tokio::test(start_paused = true)]
+async fn b20_a_failure_before_the_start_is_repeated_only_if_it_may_go_better() {
+    let (bench, log) = with([("prestart", Does::FailAttempt)]).await;
+    let task = bench.task(spec().restart(restarts(1))).await;
+    let promise = bench.go(&task).await;
+    bench.pass(seconds(100)).await;
+    let run = promise.wait().await.unwrap();
+    assert_eq!((run.state(), run.life.attempt), (RunState::Failed, 2));
+    let message = run.outcome.unwrap().error.unwrap().message;
+    assert_eq!(message, "hook a: broken");
+    assert_eq!(told(&log), ["a prestart", "a prestart", "a stop failed"]);
+    assert!(bench.driver.started().is_empty(), "the first error aborts");
+
+    let (bench, log) = with([("prestart", Does::Fail)]).await;
+    let task = bench.task(spec().restart(restarts(5))).await;
+    let run = bench.go(&task).await.wait().await.unwrap();
+    assert_eq!((run.state(), run.life.attempt), (RunState::Failed, 1));
+    assert_eq!(told(&log), ["a prestart", "a stop failed"]);
+    assert_eq!(bench.pool.counters().hooks_failed, 1);
+}
+
+/// B36: an end that is asked for while nothing of the work lives yet is not lost. B21: hooks can be canceled.
+#[tokio::test(start_paused = true)]
+async fn b21_b36_a_hook_that_hangs_before_the_start_ends_when_the_run_is_canceled_or_its_time_is_up() {
+    let (bench, log) = with([("prestart", Does::Hang)]).await;
+    let task = bench.task(spec()).await;
+    let promise = bench.go(&task).await;
+    bench.settle().await;
+    promise.cancel().await.unwrap();
+    bench.settle().await;
+    let run = promise.wait().await.unwrap();
+    assert_eq!((run.state(), run.finished_at), (RunState::Canceled { why: CancelWhy::Asked }, Some(at(0))));
+    assert_eq!(told(&log), ["a prestart", "a stop canceled"]);
+
+    let task = bench.task(TaskSpec { name: "late".to_owned(), ..spec() }.timeout(seconds(30))).await;
+    let promise = bench.go(&task).await;
+    bench.pass(seconds(30)).await;
+    assert_eq!(promise.wait().await.unwrap().state(), RunState::TimedOut);
+    assert_eq!(told(&log), ["a prestart", "a stop timed_out"]);
+    assert!(bench.driver.started().is_empty());
+}
+
+/// B3, B22: the node's stop is not the run's. Who hangs before the start goes back into the queue, untold of any end.
+#[tokio::test(start_paused = true)]
+async fn b22_the_stop_of_the_node_ends_a_hanging_hook_and_tells_no_stop_hook() {
+    let (bench, log) = with([("prestart", Does::Hang)]).await;
+    let task = bench.task(spec()).await;
+    let id = bench.go(&task).await.id();
+    bench.settle().await;
+    let report = bench.pool.stop(Duration::ZERO).await;
+    assert!(report.left.is_empty());
+    assert_eq!(bench.state(id).await, RunState::Queued);
+    assert_eq!(told(&log), ["a prestart"]);
+}
+
+/// B3, B22: work that goes on without us keeps what its hooks made, and comes back without a second start (B16).
+#[tokio::test(start_paused = true)]
+async fn b3_b16_b22_hooks_of_work_that_goes_on_are_told_of_no_end_and_it_is_found_again() {
+    let (bench, log) = with([("prestart", Does::Store("token"))]).await;
+    bench.acts([Act::Hang]);
+    bench.driver.detaches();
+    let task = bench.task(spec()).await;
+    let id = bench.go(&task).await.id();
+    bench.settle().await;
+    bench.pool.stop(Duration::ZERO).await;
+    assert_eq!(told(&log), ["a prestart", "a poststart"]);
+    let bench = bench.restart().await;
+    bench.driver.is_alive(id, Act::run_for(seconds(5)));
+    bench.pool.resume(bench.dispatch(id).await).await.unwrap();
+    bench.pass(seconds(5)).await;
+    assert_eq!(bench.state(id).await, RunState::Succeeded);
+    let all = ["a poststart reattached", "a exited well reattached", "a stop succeeded reattached"];
+    assert_eq!(told(&log), all);
+    assert!(bench.driver.started().is_empty(), "not started a second time");
+}
+
+/// B24: what fails after the start is seen, and the work goes on; unless the hook is one that counts.
+#[tokio::test(start_paused = true)]
+async fn b24_a_failure_after_the_start_is_an_event_or_ends_the_work_if_it_counts() {
+    let (bench, _log) = with([("poststart", Does::Fail)]).await;
+    bench.acts([Act::run_for(seconds(1))]);
+    let task = bench.task(spec()).await;
+    let promise = bench.go(&task).await;
+    bench.pass(seconds(1)).await;
+    let run = promise.wait().await.unwrap();
+    assert_eq!(run.state(), RunState::Succeeded);
+    assert_eq!(events(&run), ["message"]);
+
+    for phase in ["poststart", "exited"] {
+        let (bench, log) = with([(phase, Does::FailAttempt)]).await;
+        bench.acts([Act::run_for(seconds(1))]);
+        let task = bench.task(spec()).await;
+        let promise = bench.go(&task).await;
+        bench.pass(seconds(1)).await;
+        let run = promise.wait().await.unwrap();
+        assert_eq!(run.state(), RunState::Failed, "{phase}");
+        let failure = run.outcome.unwrap().error.unwrap();
+        assert!(failure.recoverable && failure.message == "hook a: broken", "{failure:?}");
+        let told = told(&log);
+        assert_eq!(told.last().map(String::as_str), Some("a stop failed"));
+        let kills =
+            bench.driver.asked().iter().filter(|asked| matches!(asked.what, Ask::Kill { .. })).count();
+        assert_eq!(kills, usize::from(phase == "poststart"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panicking_hook_ends_neither_the_others_nor_the_run_in_silence() {
+    for phase in ["poststart", "exited", "stop"] {
+        let (bench, log) = with([(phase, Does::Panic)]).await;
+        let task = bench.task(spec()).await;
+        let run = bench.go(&task).await.wait().await.unwrap();
+        assert_eq!(run.state(), RunState::Succeeded, "{phase}");
+        assert_eq!(told(&log).last().map(String::as_str), Some("a stop succeeded"));
+        assert_eq!(bench.pool.counters().hooks_failed, 1);
+    }
+    let (bench, log) = with([("prestart", Does::Panic)]).await;
+    let task = bench.task(spec()).await;
+    let run = bench.go(&task).await.wait().await.unwrap();
+    assert_eq!(run.outcome.unwrap().error.unwrap().kind, FailureKind::Panic);
+    assert_eq!(told(&log), ["a prestart", "a stop failed"]);
+}
+
+/// TR12, TR23: who has to take the work off a list does so before it gets its signal.
+#[tokio::test(start_paused = true)]
+async fn tr12_tr23_hooks_come_before_the_signal_and_after_each_exit() {
+    let (bench, log) = with([("prekill", Does::Take(seconds(3)))]).await;
+    bench.acts([Act::Hang]);
+    let task = bench.task(spec().timeout(seconds(10)).restart(restarts(1))).await;
+    let promise = bench.go(&task).await;
+    bench.pass(seconds(12)).await;
+    let kills = || bench.driver.asked().iter().filter(|asked| matches!(asked.what, Ask::Kill { .. })).count();
+    assert_eq!(kills(), 0, "no signal before the hook is through");
+    bench.pass(seconds(1)).await;
+    assert_eq!(kills(), 1);
+    let first = ["a prestart", "a poststart", "a prekill Some(Timeout)", "a prekill over", "a exited badly"];
+    assert_eq!(told(&log), first, "an exit that is followed by another attempt is no stop");
+    bench.pass(seconds(75)).await;
+    promise.cancel().await.unwrap();
+    bench.pass(seconds(3)).await;
+    let second = [
+        "a prestart",
+        "a poststart",
+        "a prekill Some(Cancel)",
+        "a prekill over",
+        "a exited badly",
+        "a stop canceled",
+    ];
+    assert_eq!(told(&log), second);
+    assert!(promise.wait().await.unwrap().state().is_terminal());
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_goes_while_hooks_are_told_of_its_end_is_not_signalled() {
+    let (bench, _log) = with([("prekill", Does::Take(seconds(3)))]).await;
+    bench.acts([Act::run_for(seconds(12))]);
+    let task = bench.task(spec().timeout(seconds(10))).await;
+    let promise = bench.go(&task).await;
+    bench.pass(seconds(13)).await;
+    assert_eq!(promise.wait().await.unwrap().state(), RunState::TimedOut);
+    assert!(bench.driver.asked().iter().all(|asked| !matches!(asked.what, Ask::Kill { .. })));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_hangs_holds_the_run_for_five_minutes_and_the_stop_of_the_node_for_ten_seconds() {
+    for phase in ["poststart", "exited", "stop"] {
+        let (bench, log) = with([(phase, Does::Hang)]).await;
+        let task = bench.task(spec()).await;
+        let promise = bench.go(&task).await;
+        bench.pass(seconds(299)).await;
+        assert!(!promise.state().await.unwrap().is_terminal(), "{phase}");
+        bench.pass(seconds(1)).await;
+        assert_eq!(promise.wait().await.unwrap().state(), RunState::Succeeded);
+        assert_eq!(told(&log).last().map(String::as_str), Some("a stop succeeded"));
+    }
+    let (bench, _log) = with([("exited", Does::Hang)]).await;
+    let task = bench.task(spec()).await;
+    let id = bench.go(&task).await.id();
+    bench.settle().await;
+    let pool = &bench.pool;
+    let (report, ()) = tokio::join!(pool.stop(Duration::ZERO), bench.pass(seconds(10)));
+    assert_eq!(report.left, []);
+    assert_eq!(bench.state(id).await, RunState::Succeeded);
+}
+
+/// B36: an end during the delay of a restart.
+#[tokio::test(start_paused = true)]
+async fn b36_the_end_of_a_run_between_two_attempts_is_told_to_its_hooks_once() {
+    let (bench, log) = with([("prestart", Does::Store("token"))]).await;
+    bench.acts([Act::Exit(1)]);
+    let task = bench.task(spec().restart(restarts(5))).await;
+    let promise = bench.go(&task).await;
+    bench.settle().await;
+    assert_eq!(told(&log), ["a prestart", "a poststart", "a exited badly"]);
+    promise.cancel().await.unwrap();
+    bench.settle().await;
+    assert_eq!(told(&log), ["a stop canceled"]);
+    bench.pass(seconds(1000)).await;
+    assert_eq!(bench.driver.started().len(), 1);
+    assert_eq!(told(&log), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn hooks_hear_of_the_loss_of_an_attempt_that_nobody_found_again() {
+    let (bench, log) = with([("prestart", Does::Store("token"))]).await;
+    bench.acts([Act::Hang]);
+    let task = bench.task(spec()).await;
+    let id = bench.go(&task).await.id();
+    bench.settle().await;
+    let bench = bench.crash().await;
+    told(&log);
+    let run = bench.pool.resume(bench.dispatch(id).await).await.unwrap();
+    assert_eq!(run.state(), RunState::Lost { why: LostWhy::NodeDied });
+    assert_eq!(told(&log), ["a stop lost"]);
+
+    // With another attempt to come there is no end to tell of.
+    let task = bench.task(TaskSpec { name: "again".to_owned(), ..spec() }.idempotent()).await;
+    let id = bench.go(&task).await.id();
+    bench.settle().await;
+    let bench = bench.crash().await;
+    told(&log);
+    bench.pool.resume(bench.dispatch(id).await).await.unwrap();
+    bench.settle().await;
+    let told = told(&log);
+    assert!(told.iter().all(|line| line != "a stop lost"), "{told:?}");
+}
+
+/// B13: a change never waits for the work, and of many the newest is followed, one at a time.
+#[tokio::test(start_paused = true)]
+async fn b13_changes_reach_running_work_one_at_a_time_and_the_newest_wins() {
+    let (bench, log) = with([("update", Does::Take(seconds(2)))]).await;
+    bench.acts([Act::run_for(seconds(60))]);
+    let mut task = bench.task(spec()).await;
+    let promise = bench.go(&task).await;
+    bench.settle().await;
+    told(&log);
+    for _ in 0..4 {
+        task = bench.change(&task, |spec| spec.description.push('x')).await;
+        bench.settle().await;
+    }
+    bench.pass(seconds(10)).await;
+    assert_eq!(told(&log), ["a update 2", "a update over", "a update 5", "a update over"]);
+    // One that is older than what is known changes nothing.
+    bench.pool.update(Arc::new(Task { revision: 3, ..Task::clone(&task) }));
+    bench.pass(seconds(10)).await;
+    assert_eq!(told(&log), [""; 0]);
+    bench.pass(seconds(60)).await;
+    let run = promise.wait().await.unwrap();
+    assert_eq!(
+        (run.state(), run.revision),
+        (RunState::Succeeded, 1),
+        "the record keeps what it was started by"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn restart_policy_timeout_and_kill_settings_apply_to_running_work_at_once() {
+    let bench = Bench::new().await;
+    bench.acts([Act::IgnoreTerm]);
+    let task = bench.task(spec()).await;
+    let promise = bench.go(&task).await;
+    bench.pass(seconds(20)).await;
+    bench
+        .change(&task, |spec| {
+            spec.timeout = Some(seconds(30));
+            spec.kill.grace = seconds(1);
+            spec.kill.signal = "INT".to_owned();
+            spec.restart = restarts(1);
+        })
+        .await;
+    bench.pass(seconds(10)).await;
+    assert!(matches!(bench.state(promise.id()).await, RunState::Stopping { why: StopWhy::Timeout, .. }));
+    bench.pass(seconds(1)).await;
+    assert!(matches!(bench.state(promise.id()).await, RunState::Scheduled { .. }), "by the new policy");
+    let kill = Ask::Kill { signal: "INT".to_owned(), grace: seconds(1) };
+    assert!(bench.driver.asked().iter().any(|asked| asked.what == kill));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_that_is_taken_away_does_not_end_the_work_not_even_while_it_starts() {
+    for act in [Act::run_for(seconds(60)), Act::HangAtStart] {
+        let bench = Bench::new().await;
+        bench.acts([act]);
+        let task = bench.task(spec().timeout(seconds(30))).await;
+        let promise = bench.go(&task).await;
+        bench.pass(seconds(20)).await;
+        bench.change(&task, |spec| spec.timeout = None).await;
+        bench.pass(seconds(20)).await;
+        assert!(bench.state(promise.id()).await.is_at_work());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_apply_to_running_work_waits_for_the_next_attempt_and_says_so() {
+    let bench = Bench::new().await;
+    bench.acts([Act::run_for(seconds(10))]);
+    let task = bench.task(spec()).await;
+    let promise = bench.go(&task).await;
+    bench.settle().await;
+    bench.change(&task, |spec| spec.work = Work::handler("another")).await;
+    bench.settle().await;
+    let run = bench.run(promise.id()).await;
+    assert_eq!(events(&run), ["message"]);
+    let text = run.events.iter().next().unwrap().kind.text();
+    assert!(text.contains("revision 2") && text.contains("work"), "{text}");
+    bench.pass(seconds(10)).await;
+    assert_eq!(bench.driver.started(), ["report"]);
+}
+
+/// A change while nobody watched is followed by who finds the work again.
+#[tokio::test(start_paused = true)]
+async fn adopted_work_follows_what_was_changed_meanwhile() {
+    let bench = Bench::new().await;
+    bench.acts([Act::Hang]);
+    let task = bench.task(spec()).await;
+    let id = bench.go(&task).await.id();
+    bench.settle().await;
+    let bench = bench.crash().await;
+    bench.change(&task, |spec| spec.timeout = Some(seconds(30))).await;
+    bench.driver.is_alive(id, Act::Hang);
+    bench.pool.resume(bench.dispatch(id).await).await.unwrap();
+    bench.pass(seconds(30)).await;
+    assert_eq!(bench.state(id).await, RunState::TimedOut);
+}
