@@ -20,17 +20,34 @@ pub(crate) async fn start(data: &Path) -> Outcome<Punctual> {
     Ok(Punctual::builder().data_dir(data).handlers(handlers).start().await?)
 }
 
-/// A task that does nothing when told to, and whose history is as long as a benchmark.
-pub(crate) fn idle_task(name: &str) -> TaskSpec {
-    TaskSpec::new(name, Work::handler("noop")).retention(100_000_000, Duration::from_secs(86_400))
+/// What `open` opens, once whoever was there before has let go of it: a stop answers before the last thread has gone.
+pub(crate) async fn once_free<T, E: std::fmt::Display>(open: impl AsyncFn() -> Result<T, E>) -> Outcome<T> {
+    let patient_until = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        match open().await {
+            Ok(opened) => return Ok(opened),
+            Err(error) if std::time::Instant::now() > patient_until => return Err(error.to_string().into()),
+            Err(error) if error.to_string().contains("in use by") => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(error) => return Err(error.to_string().into()),
+        }
+    }
 }
 
-/// Runs a second from request to end, with so many callers of which each waits for one run at a time.
-pub(crate) async fn singles(tasks: &Tasks, task: TaskId, callers: u64, runs: u64) -> Outcome<f64> {
+/// A task that does nothing when told to, and whose history is as long as a benchmark.
+pub(crate) fn idle_task(name: &str) -> TaskSpec {
+    TaskSpec::new(name, Work::handler("noop")).retention(1_000_000, Duration::from_secs(86_400))
+}
+
+/// Runs a second from request to end, with so many callers of which each waits for one run at a time, of these tasks
+/// in turn.
+pub(crate) async fn singles(tasks: &Tasks, of: &[TaskId], callers: u64, runs: u64) -> Outcome<f64> {
     let left = Arc::new(AtomicU64::new(runs));
     let begun = std::time::Instant::now();
-    let working = (0..callers).map(|_| {
+    let working = (0..callers).map(|caller| {
         let (tasks, left) = (tasks.clone(), Arc::clone(&left));
+        let task = of[caller as usize % of.len()];
         tokio::spawn(async move {
             let take = |left: u64| left.checked_sub(1);
             while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {

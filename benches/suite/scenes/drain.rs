@@ -99,14 +99,17 @@ async fn fill(data: &Path, runs: u64) -> Outcome {
 pub(super) fn role(data: &Path, runs: u64) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let seen = runtime.block_on(async {
-        let begun = Instant::now();
         let first = Arc::new(OnceLock::new());
-        let told = Arc::clone(&first);
-        let handlers = Handlers::new().add("noop", move || {
-            told.get_or_init(Instant::now);
-            engine::noop()
-        });
-        let punctual = Punctual::builder().data_dir(data).handlers(handlers).start().await?;
+        let (punctual, begun) = engine::once_free(async || {
+            let (begun, told) = (Instant::now(), Arc::clone(&first));
+            let handlers = Handlers::new().add("noop", move || {
+                told.get_or_init(Instant::now);
+                engine::noop()
+            });
+            let started = Punctual::builder().data_dir(data).handlers(handlers).start().await;
+            started.map(|punctual| (punctual, begun))
+        })
+        .await?;
         let resident = resident();
         let peak = Peak::watch();
         while punctual.counters().completed.values().sum::<u64>() < runs {

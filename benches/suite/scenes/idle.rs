@@ -69,9 +69,11 @@ pub(super) async fn play(stage: Stage) -> Outcome<Vec<Row>> {
 pub(super) fn role(data: &Path, seconds: u64) -> Outcome {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let seen = runtime.block_on(async {
-        let begun = Instant::now();
-        let punctual = engine::start(data).await?;
-        let ready = begun.elapsed().as_secs_f64();
+        let (punctual, ready) = engine::once_free(async || {
+            let begun = Instant::now();
+            engine::start(data).await.map(|punctual| (punctual, begun.elapsed().as_secs_f64()))
+        })
+        .await?;
         tokio::time::sleep(SETTLING).await;
         let (resident, before, begun) = (resident(), processor_time(), Instant::now());
         tokio::time::sleep(Duration::from_secs(seconds)).await;

@@ -17,10 +17,10 @@ pub(super) async fn play(stage: Stage) -> Outcome<Vec<Row>> {
     let punctual = engine::start(&home.path().join("data")).await?;
     let spec = TaskSpec { work: Work::process(["true"]), ..engine::idle_task("true") };
     let task = punctual.tasks().create(spec).await?.stored.task.id;
-    engine::singles(&punctual.tasks(), task, at_once, stage.size / 10).await?;
+    engine::singles(&punctual.tasks(), &[task], at_once, stage.size / 10).await?;
     let (mut ours, mut limits, mut shares) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..stage.rounds(5) {
-        let rate = engine::singles(&punctual.tasks(), task, at_once * 2, stage.size).await?;
+        let rate = engine::singles(&punctual.tasks(), &[task], at_once * 2, stage.size).await?;
         let limit = spawned(at_once, stage.size).await?;
         shares.push(rate / limit * 100.0);
         ours.push(rate);

@@ -24,10 +24,10 @@ async fn measure(stage: &Stage, callers: u64, rounds: usize, row: Row) -> Outcom
     let punctual = engine::start(&home.path().join("data")).await?;
     let task = punctual.tasks().create(engine::idle_task("noop")).await?.stored.task.id;
     // The first runs also start threads and fill caches.
-    engine::singles(&punctual.tasks(), task, callers, stage.size / 10).await?;
+    engine::singles(&punctual.tasks(), &[task], callers, stage.size / 10).await?;
     let (mut ours, mut limits) = (Vec::new(), Vec::new());
     for round in 0..stage.rounds(rounds) {
-        ours.push(engine::singles(&punctual.tasks(), task, callers, stage.size).await?);
+        ours.push(engine::singles(&punctual.tasks(), &[task], callers, stage.size).await?);
         limits.push(bare::singles(&home.path().join(format!("bare{round}")), callers, stage.size).await?);
     }
     punctual.stop().await?;

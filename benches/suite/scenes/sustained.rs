@@ -11,18 +11,24 @@ use punctual::store::fjall::{FjallStore, Options};
 use std::sync::Arc;
 
 const CALLERS: u64 = 1_000;
+/// So many that the history of none is so long that it would be pruned.
+const TASKS: usize = 10;
 
 pub(super) async fn play(stage: Stage) -> Outcome<Vec<Row>> {
     let (home, size) = (stage.place.fresh()?, stage.size);
     let data = home.path().join("data");
     let punctual = engine::start(&data).await?;
-    let task = punctual.tasks().create(engine::idle_task("noop")).await?.stored.task.id;
-    engine::singles(&punctual.tasks(), task, CALLERS, size / 10).await?;
+    let mut tasks = Vec::new();
+    for number in 0..TASKS {
+        let spec = engine::idle_task(&format!("noop{number}"));
+        tasks.push(punctual.tasks().create(spec).await?.stored.task.id);
+    }
+    engine::singles(&punctual.tasks(), &tasks, CALLERS, size / 10).await?;
     let rounds = stage.rounds(if size < 1_000_000 { 3 } else { 1 });
     let (mut rates, mut limits) = (Vec::new(), Vec::new());
     let peak = Peak::watch();
     for _ in 0..rounds {
-        rates.push(engine::singles(&punctual.tasks(), task, CALLERS, size).await?);
+        rates.push(engine::singles(&punctual.tasks(), &tasks, CALLERS, size).await?);
     }
     let mib = peak.bytes() as f64 / f64::from(1 << 20);
     punctual.stop().await?;
@@ -33,7 +39,8 @@ pub(super) async fn play(stage: Stage) -> Outcome<Vec<Row>> {
     let runs = size * rounds as u64 + size / 10;
     let lying = bytes_below(&data.join("db/keyspaces"))? as f64 / runs as f64;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
-    let store = FjallStore::open(&data, clock, &Options::default())?;
+    let open = async || FjallStore::open(&data, Arc::clone(&clock), &Options::default());
+    let store = engine::once_free(open).await?;
     store.compact()?;
     store.close();
     let compact = bytes_below(&data.join("db/keyspaces"))? as f64 / runs as f64;
