@@ -35,7 +35,7 @@ impl Stage {
     }
 }
 
-type Playing = Pin<Box<dyn Future<Output = Outcome<Vec<Row>>> + Send>>;
+type Playing = Pin<Box<dyn Future<Output = Outcome<Vec<Row>>>>>;
 
 /// Something to be measured.
 pub(crate) struct Scene {
