@@ -146,6 +146,7 @@ fn each_due_of_a_downtime_has_one_record_by_the_catch_up_policy() {
     for policy in policies {
         place.witness.next("ran", policy);
     }
+    place.witness.next("alive", "orphan");
     daemon.kill();
     // The orphan is the clock of the downtime: it tells once a second.
     (0..6).for_each(|_| drop(place.witness.next("alive", "orphan")));

@@ -70,8 +70,10 @@ shell = '''
 . "$HOME/tell"
 trap 'tell asked' TERM
 trap '' INT HUP
-sh -c 'trap "" TERM INT HUP; . "$HOME/tell"; tell child; while :; do sleep 600; done' &
-setsid sh -c 'trap "" TERM INT HUP; . "$HOME/tell"; tell hidden; while :; do sleep 600; done' &
+sh -c 'trap "" TERM INT HUP; . "$HOME/tell"; tell child; : >"$HOME/child.$PUNCTUAL_RUN_ID"; while :; do sleep 600; done' &
+setsid sh -c 'trap "" TERM INT HUP; . "$HOME/tell"; tell hidden; : >"$HOME/hidden.$PUNCTUAL_RUN_ID"; while :; do sleep 600; done' &
+# Told by a run all of whose processes have come up in time.
+until [ -e "$HOME/child.$PUNCTUAL_RUN_ID" ] && [ -e "$HOME/hidden.$PUNCTUAL_RUN_ID" ]; do sleep 0.02; done
 tell began
 while :; do sleep 600; done
 '''

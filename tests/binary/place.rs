@@ -102,7 +102,7 @@ impl Place {
         std::fs::write(self.path(name), "go\n").expect("write to the pipe");
     }
 
-    /// Starts `serve` on tasks.toml with these tasks, and waits until it works.
+    /// Starts `serve` on tasks.toml with these tasks, and waits until it works and answers.
     pub(crate) fn serve(&self, tasks: &str) -> Daemon {
         self.write("tasks.toml", tasks);
         self.serve_again()
@@ -111,7 +111,7 @@ impl Place {
     /// The same once more, with the tasks as they are.
     pub(crate) fn serve_again(&self) -> Daemon {
         let mut daemon = self.start(&[]);
-        daemon.out.until("tasks of ");
+        daemon.out.until("listening on ");
         daemon
     }
 

@@ -36,7 +36,7 @@ fn place() -> Place {
 #[test]
 fn a_stop_lets_short_work_end_and_cuts_the_rest_short() {
     let mut place = place();
-    let mut daemon = place.start(&["--stop-grace", "2s"]);
+    let mut daemon = place.start(&["--stop-grace", "5s"]);
     let [lost, idem, short] = ["lost", "idem", "short"].map(|task| place.witness.next("began", task));
     daemon.signal(Signal::TERM);
     daemon.out.until("SIGTERM: stopping");

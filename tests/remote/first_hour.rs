@@ -74,6 +74,10 @@ fn a_new_users_first_hour() {
 
     // kill -9, and find everything again: with a daemon and without.
     place.ask(&["run", "now", "slow"]).ends(0);
+    let mut logs = place.begin(&["logs", "-f", "slow"]);
+    until(&mut BufReader::new(logs.stdout.take().expect("piped")), "waiting");
+    crate::place::send(&logs, rustix::process::Signal::KILL);
+    logs.wait().expect("wait");
     let before = place.ask(&["run", "list", "-o", "json"]).json();
     assert_eq!(before["runs"].as_array().map(Vec::len), Some(7));
     daemon.kill();

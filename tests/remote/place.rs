@@ -117,6 +117,15 @@ impl Place {
         self.ask(&["task", "create", name, "--manual", "--shell", script]).ends(0);
     }
 
+    /// Returns when the newest run of a task is at work.
+    #[track_caller]
+    pub(crate) fn until_running(&self, task: &str) {
+        /// Each time a command is started and ended, so this is minutes.
+        const LOOKS: usize = 5000;
+        let is_running = (0..LOOKS).any(|_| self.newest(task)["state"] == "running");
+        assert!(is_running, "{}", self.newest(task));
+    }
+
     /// The newest run of a task.
     #[track_caller]
     pub(crate) fn newest(&self, task: &str) -> Value {

@@ -38,7 +38,7 @@ fn waiting_exits_as_the_run_did() {
     place.create("sleeps", "exec sleep 100");
     let given_up = place.ask(&["run", "now", "sleeps", "--timeout", "200ms"]);
     given_up.refuses(124, &["goes on", "punctual run wait"]);
-    assert_eq!(place.newest("sleeps")["state"], "running");
+    place.until_running("sleeps");
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn ctrl_c_once_detaches_and_twice_cancels() {
         let mut err = BufReader::new(waiting.stderr.take().expect("piped"));
         until(&mut err, "of sleeps");
         // The handler is there before the run is waited for; the run, once it is at work.
-        while place.newest("sleeps")["state"] != "running" {}
+        place.until_running("sleeps");
         send(&waiting, Signal::INT);
         until(&mut err, "detaching");
         if cancel {

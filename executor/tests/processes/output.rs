@@ -89,8 +89,12 @@ async fn a_grandchild_that_holds_the_pipe_does_not_hold_the_run() {
 #[tokio::test]
 async fn one_that_left_the_group_does_not_hold_it_either() {
     let node = Node::new().await;
-    let spec = shell("setsid sh -c 'echo $$; exec sleep 1000' & sleep 0.3; echo end");
-    let run = node.run(spec).await;
+    // Who is still on its way out of the group would be ended with it.
+    let gone = node.path().join("gone").display().to_string();
+    let script = format!(
+        "setsid sh -c 'echo $$; : >{gone}; exec sleep 1000' & until [ -e {gone} ]; do sleep 0.02; done; echo end"
+    );
+    let run = node.shell(&script).await;
     assert_eq!(run.state(), RunState::Succeeded);
     let output = node.output(run.id);
     assert!(output.ends_with("end\n"), "{output}");

@@ -11,10 +11,13 @@
 //! ```
 
 use super::open_error::OpenError;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The format that this version writes, and the newest that it reads. It rises with a change that an earlier
 /// version would misread; new optional fields of records are none.
@@ -155,29 +158,54 @@ pub(super) fn lock_for_reading(root: &Path) -> Result<Option<File>, OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(OpenError::io("open", &path))?,
     };
-    match file.try_lock_shared() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Err(locked(root, &mut file)),
-        Err(TryLockError::Error(error)) => Err(OpenError::io("lock", &path)(error)),
+    take(root, &mut file, File::try_lock_shared)?;
+    Ok(Some(file))
+}
+
+/// How long a lock may outlive the process that is named in it: a child that was killed off from its parent between
+/// its fork and its program holds a copy for as long, which is a moment even on a machine that does much else.
+const OUTLIVES: Duration = Duration::from_secs(2);
+
+/// Pause between two looks at it.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Locks the file, unless a process that lives has it.
+fn take(
+    root: &Path,
+    file: &mut File,
+    try_lock: fn(&File) -> Result<(), TryLockError>,
+) -> Result<(), OpenError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match try_lock(file) {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(OpenError::io("lock", &root.join("lock"))(error)),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        let mut text = String::new();
+        // Who has it may be just about to write its number; then it stays unnamed.
+        let _ = file.rewind().and_then(|()| file.read_to_string(&mut text));
+        let pid: Option<u32> = text.trim().parse().ok();
+        if !pid.is_some_and(is_gone) || waited >= OUTLIVES {
+            return Err(OpenError::Locked { path: root.to_owned(), pid });
+        }
+        #[expect(clippy::disallowed_methods, reason = "nobody tells of the end of a lock")]
+        std::thread::sleep(LOOK);
+        waited += LOOK;
     }
 }
 
-fn locked(root: &Path, file: &mut File) -> OpenError {
-    let mut text = String::new();
-    // Who has it may be just about to write its number; then it stays unnamed.
-    let _ = file.read_to_string(&mut text);
-    OpenError::Locked { path: root.to_owned(), pid: text.trim().parse().ok() }
+fn is_gone(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
 }
 
 fn lock(root: &Path) -> Result<File, OpenError> {
     let path = root.join("lock");
     let mut file = private_file(&path).map_err(OpenError::io("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Err(locked(root, &mut file)),
-        Err(TryLockError::Error(error)) => return Err(OpenError::io("lock", &path)(error)),
-    }
-    file.set_len(0)
+    take(root, &mut file, File::try_lock)?;
+    file.rewind()
+        .and_then(|()| file.set_len(0))
         .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()))
         .map_err(OpenError::io("write", &path))?;
     Ok(file)

@@ -156,6 +156,22 @@ fn who_comes_second_is_told_who_is_first() {
 }
 
 #[test]
+fn a_lock_that_outlives_its_dead_holder_for_a_moment_is_waited_for() {
+    let (_folder, path) = crashed();
+    let mut dead = std::process::Command::new("true").spawn().unwrap();
+    dead.wait().unwrap();
+    fs::write(path.join("lock"), format!("{}\n", dead.id())).unwrap();
+    // As a child of it would, which has not come to its program yet.
+    let child = fs::File::open(path.join("lock")).unwrap();
+    child.lock().unwrap();
+    let opening = std::thread::spawn(move || attempt(&path).map(drop));
+    #[expect(clippy::disallowed_methods, reason = "the one who waits says nothing while it waits")]
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    drop(child);
+    opening.join().unwrap().unwrap();
+}
+
+#[test]
 fn a_newer_format_is_refused_and_not_one_byte_changed() {
     let (_folder, path) = crashed();
     let known = directory::FORMAT;
