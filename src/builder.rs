@@ -4,8 +4,14 @@ use crate::engine::{Punctual, Rooms};
 use crate::error::Error;
 use punctual_clock::{Chance, Clock, IdGenerator, SystemClock};
 use punctual_coordinator::{Coordinator, Parts};
+#[cfg(feature = "http")]
+use punctual_executor::client::Client;
 use punctual_executor::drivers::handler::{HandlerDriver, Handlers};
+#[cfg(feature = "http")]
+use punctual_executor::drivers::http::HttpDriver;
 use punctual_executor::drivers::process::{ProcessDriver, ProcessHome};
+#[cfg(feature = "http")]
+use punctual_executor::egress::Egress;
 use punctual_executor::{Driver, Executor, Limits, Outputs, Pool};
 use punctual_scheduler::Scheduler;
 use punctual_scheduler::schedule::Zone;
@@ -32,6 +38,8 @@ pub struct Builder {
     drivers: Vec<Arc<dyn Driver>>,
     executor: Option<Arc<dyn Executor>>,
     limits: Limits,
+    #[cfg(feature = "http")]
+    egress: Egress,
     default_zone: Option<String>,
     node: String,
     stop_grace: Duration,
@@ -48,6 +56,8 @@ impl Default for Builder {
             drivers: Vec::new(),
             executor: None,
             limits: Limits::default(),
+            #[cfg(feature = "http")]
+            egress: Egress::public_only(),
             default_zone: None,
             node: "local".to_owned(),
             stop_grace: Self::STOP_GRACE,
@@ -94,7 +104,7 @@ impl Builder {
         self
     }
 
-    /// Adds a driver, in place of a built-in one of the same name (`handler`, `process`, `shell`).
+    /// Adds a driver, in place of a built-in one of the same name (`handler`, `process`, `shell`, `http`).
     #[must_use]
     pub fn driver(mut self, driver: Arc<dyn Driver>) -> Self {
         self.drivers.push(driver);
@@ -115,6 +125,14 @@ impl Builder {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Where requests that tasks make may go; only to the public internet if this is not called.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn egress(mut self, egress: Egress) -> Self {
+        self.egress = egress;
         self
     }
 
@@ -187,6 +205,11 @@ impl Builder {
                     .driver(ProcessDriver::shell(home, Arc::clone(&clock)))
                     .outputs(outputs.clone())
                     .limits(self.limits);
+                #[cfg(feature = "http")]
+                {
+                    let client = Arc::new(Client::new(self.egress, Arc::clone(&clock)));
+                    pool = pool.driver(HttpDriver::new(client, Arc::clone(&clock)));
+                }
                 for driver in self.drivers {
                     pool = pool.shared_driver(driver);
                 }

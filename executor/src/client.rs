@@ -31,6 +31,7 @@ use std::sync::Arc;
 use tls::Tls;
 use tokio_util::task::AbortOnDropHandle;
 
+pub(crate) use url::shown;
 pub use url::{BadUrl, check as check_url};
 
 /// Most redirects followed: what curl and browsers allow is 50 and 20; a chain of more than ten is a loop.

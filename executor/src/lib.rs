@@ -11,10 +11,13 @@ mod collector;
 mod counters;
 mod driver;
 pub mod drivers;
+#[cfg(feature = "http")]
 pub mod egress;
 mod engine;
 mod error;
 mod executor;
+#[cfg(feature = "http")]
+pub mod fetch;
 mod flag;
 mod guard;
 mod hook;

@@ -19,6 +19,7 @@ pub mod run;
 pub mod schedule;
 pub mod state;
 pub mod task;
+pub mod template;
 pub mod validate;
 pub mod work;
 

@@ -90,6 +90,23 @@ fn requests_must_be_such_that_a_server_can_take() {
         }
     };
     check(request(|_| {}), &[]);
+    for bad in ["https://a/${params.}", "https://${params.host}/", "https://a/${", "https://a/${secrets.x}"] {
+        check(|spec| spec.work = Work::http(bad), &["work.url"]);
+    }
+    check(|spec| spec.work = Work::http("https://a/${params.region:-eu}?run=${run.id}"), &[]);
+    check(
+        request(|it| drop(it.headers.insert("X".into(), "${run.secret}".into()))),
+        &["work.headers[\"X\"]"],
+    );
+    let body = |body: HttpBody| {
+        move |spec: &mut TaskSpec| {
+            let call = HttpCall { method: "POST".into(), body: Some(body), ..HttpCall::get("https://a/") };
+            spec.work = Work::Http(call);
+        }
+    };
+    check(body(HttpBody::Text("${params.x|upper}".into())), &["work.body"]);
+    check(body(HttpBody::Json(json!({"a": ["${"]}))), &["work.body"]);
+    check(body(HttpBody::Json(json!({"a": "${params}"}))), &[]);
     for bad in ["", "example.org", "ftp://a/", "http:///a", "http://a/ b", "https://a\n"] {
         check(|spec| spec.work = Work::http(bad), &["work.url"]);
     }

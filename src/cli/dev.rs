@@ -2,13 +2,14 @@
 
 use super::error::CliError;
 use super::log::{self, Told};
-use super::serve::{found, left};
+use super::serve::{egress, found, left};
 use super::stopping::{StopSignals, engine_error, stop};
 use super::table::printable;
 use super::{doors, print_text, task_file};
 use clap::Args;
 use jiff::Timestamp;
 use punctual::coordinator::WriteOutcome;
+use punctual::executor::egress::Cidr;
 use punctual::executor::output::Content;
 use punctual::prelude::*;
 use std::io::IsTerminal;
@@ -29,6 +30,10 @@ pub(crate) struct Dev {
     /// Where everything is remembered [default: a directory of yours among the temporary files]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// A network that requests of tasks may go to besides the public internet, such as 10.0.0.0/8 or 127.0.0.1; more
+    /// than one may be given
+    #[arg(long, value_name = "CIDR")]
+    allow_egress: Vec<Cidr>,
 }
 
 impl Dev {
@@ -37,7 +42,8 @@ impl Dev {
         let mut signals = StopSignals::listen()?;
         let given = self.data.is_some();
         let data = self.data.unwrap_or_else(usual_place);
-        let punctual = Punctual::builder().data_dir(&data).start().await.map_err(engine_error)?;
+        let builder = Punctual::builder().data_dir(&data).egress(egress(&self.allow_egress));
+        let punctual = builder.start().await.map_err(engine_error)?;
         print_text(&found(&punctual, &data).await?)?;
         for spec in task_file::parse(TASKS).map_err(CliError::failed)? {
             let written = punctual.tasks().upsert(spec).await.map_err(|error| engine_error(error.into()))?;

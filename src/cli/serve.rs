@@ -10,6 +10,7 @@ use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use punctual::coordinator::{FileReport, FileSet, StartReport, check};
+use punctual::executor::egress::{Cidr, Egress};
 use punctual::model::{Owner, TaskId, duration};
 use punctual::prelude::*;
 use punctual::scheduler::schedule::Zone;
@@ -37,6 +38,10 @@ pub(crate) struct Serve {
     /// How long work may go on after a stop was asked for, before it is cut short
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
     stop_grace: Duration,
+    /// A network that requests of tasks may go to besides the public internet, such as 10.0.0.0/8 or 127.0.0.1; more
+    /// than one may be given
+    #[arg(long, value_name = "CIDR")]
+    allow_egress: Vec<Cidr>,
     /// How log lines on standard error are written
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     log_format: Format,
@@ -54,6 +59,7 @@ impl Serve {
             .data_dir(&self.data)
             .default_timezone(&self.timezone)
             .stop_grace(self.stop_grace)
+            .egress(egress(&self.allow_egress))
             .open()
             .await
             .map_err(engine_error)?;
@@ -152,6 +158,11 @@ async fn apply(punctual: &Punctual, files: Vec<TaskFile>) -> Result<(), CliError
         print_text(&told(path, report))?;
     }
     Ok(())
+}
+
+/// The public internet and these networks.
+pub(crate) fn egress(allowed: &[Cidr]) -> Egress {
+    allowed.iter().fold(Egress::public_only(), |egress, network| egress.allow(*network))
 }
 
 fn absolute(path: &Path) -> String {

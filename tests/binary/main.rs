@@ -11,6 +11,7 @@ mod demonstration;
 mod expressions;
 mod firing;
 mod holding;
+mod http;
 mod leaks;
 mod leftovers;
 mod place;

@@ -49,7 +49,7 @@ impl Year {
             }
             15..=17 => self.report_late().await,
             18 => self.ask_for_promise(node, task).await,
-            _ => self.several(node).await,
+            _ => Box::pin(self.several(node)).await,
         }
         None
     }

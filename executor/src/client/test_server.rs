@@ -77,3 +77,15 @@ pub(crate) fn answer_with(status: u16, headers: &[(&str, &str)], body: impl Into
     }
     builder.body(Full::new(body.into())).unwrap()
 }
+
+/// A place where nobody listens, and nobody else can while it is held.
+pub(crate) struct Nobody {
+    pub(crate) address: SocketAddr,
+    _held: tokio::net::TcpSocket,
+}
+
+pub(crate) fn nobody() -> Nobody {
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    Nobody { address: held.local_addr().unwrap(), _held: held }
+}

@@ -1,4 +1,4 @@
-use super::test_server::{TestServer, answer, answer_with};
+use super::test_server::{TestServer, answer, answer_with, nobody};
 use super::*;
 use async_trait::async_trait;
 use punctual_clock::SystemClock;
@@ -115,8 +115,8 @@ async fn of_several_addresses_only_those_that_are_allowed_are_tried() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_worth_another_attempt() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = client(loopback()).send(&get(&format!("http://{gone}/"))).await.unwrap_err();
+    let gone = nobody();
+    let error = client(loopback()).send(&get(&format!("http://{}/", gone.address))).await.unwrap_err();
     assert!(matches!(error, ClientError::Connect { .. }) && error.is_recoverable(), "{error}");
     let error = with_names(loopback(), vec![vec![]]).send(&get("http://nobody.example/")).await.unwrap_err();
     assert!(matches!(error, ClientError::Resolve { .. }) && error.is_recoverable(), "{error}");

@@ -6,6 +6,7 @@ use crate::duration;
 use crate::hook::{Artifact, Call, HookPhase, HttpBody, HttpCall, UserHook, octal};
 use crate::schedule::MAX_SPAN;
 use crate::task::{Output, TaskSpec};
+use crate::template::{Template, TemplateError, Use, check_json};
 use std::time::Duration;
 
 /// Longest [`TaskSpec::shutdown_delay`]: a stop must end within the patience of whoever asked for it.
@@ -102,18 +103,24 @@ pub(super) fn http(call: &HttpCall, field: &str, found: &mut Problems) {
     let known = methods.contains(&call.method.as_str());
     found.require(known, &format!("{field}.method"), format!("one of {}", methods.join(", ")), Some(hint));
     url(&call.url, &format!("{field}.url"), found);
+    places(Template::parse(&call.url, Use::Url), &format!("{field}.url"), found);
     let expected = format!("at most {MAX_HEADERS} fields");
     found.require(call.headers.len() <= MAX_HEADERS, &format!("{field}.headers"), expected, None);
     for (name, value) in &call.headers {
         header(name, value, &format!("{field}.headers[{name:?}]"), found);
+        places(Template::parse(value, Use::Header), &format!("{field}.headers[{name:?}]"), found);
     }
     if let Some(body) = &call.body {
         let bare = matches!(call.method.as_str(), "GET" | "HEAD");
         let hint = "give the method: POST, PUT, PATCH or DELETE";
         found.require(!bare, &format!("{field}.body"), "a method that sends something along", Some(hint));
-        if let HttpBody::Text(text) = body {
-            let hint = "leave it out to send nothing";
-            found.require(!text.is_empty(), &format!("{field}.body"), "a text or JSON", Some(hint));
+        match body {
+            HttpBody::Text(text) => {
+                let hint = "leave it out to send nothing";
+                found.require(!text.is_empty(), &format!("{field}.body"), "a text or JSON", Some(hint));
+                places(Template::parse(text, Use::Body), &format!("{field}.body"), found);
+            }
+            HttpBody::Json(value) => places(check_json(value), &format!("{field}.body"), found),
         }
     }
     for (n, codes) in call.expect.iter().enumerate() {
@@ -127,6 +134,13 @@ pub(super) fn http(call: &HttpCall, field: &str, found: &mut Problems) {
     found.require(good, &format!("{field}.timeout"), expected, None);
     let good = (1..=MAX_RESPONSE).contains(&call.max_response);
     found.require(good, &format!("{field}.max_response"), format!("1 to {MAX_RESPONSE} bytes"), None);
+}
+
+/// The places for a run's parameters.
+fn places<T>(read: Result<T, TemplateError>, field: &str, found: &mut Problems) {
+    if let Err(error) = read {
+        found.add(field, "places such as `${params.region}` that a run can fill", Some(error.to_string()));
+    }
 }
 
 /// What can be seen of a URL without taking it apart; whoever sends the request does that.
