@@ -9,7 +9,7 @@ use punctual_model::TaskType;
 use punctual_scheduler::Scheduler;
 use punctual_store::{Session, Store};
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -117,6 +117,12 @@ impl Punctual {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.rooms.pool.as_ref().map(|pool| pool.counters()).unwrap_or_default()
+    }
+
+    /// The executor, for its figures; dangling under an [executor of the caller's](Builder::executor).
+    #[must_use]
+    pub fn executor(&self) -> Weak<Pool> {
+        self.rooms.pool.as_ref().map(Arc::downgrade).unwrap_or_default()
     }
 
     /// What the scheduler has done.

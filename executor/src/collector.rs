@@ -112,6 +112,7 @@ fn settle(engine: &Arc<Engine>, batch: Vec<End>, answers: Vec<EdgeAnswer>) {
     let mut stopped = Vec::new();
     engine.counting.change(|counters| {
         for (end, answer) in batch.into_iter().zip(answers) {
+            let applied = matches!(answer, EdgeAnswer::Applied(_));
             let run = match answer {
                 EdgeAnswer::Applied(run) => Some(run),
                 EdgeAnswer::Stale(run) => {
@@ -126,6 +127,8 @@ fn settle(engine: &Arc<Engine>, batch: Vec<End>, answers: Vec<EdgeAnswer>) {
             };
             counters.ended(end.edge.patch.outcome.as_ref(), end.took);
             match (&run, end.edge.event) {
+                // Whoever ended it has counted it, or nobody here has to.
+                _ if !applied => {}
                 (Some(run), _) if run.state().is_terminal() => {
                     counters.completed(&end.task.kind, run.state().name());
                 }

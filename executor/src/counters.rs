@@ -1,6 +1,7 @@
 //! What the executor has done, as numbers for whoever exports them. Read from the library; nothing here knows
 //! a metrics system.
 
+use crate::seats::Workers;
 use punctual_model::{FailureKind, Outcome, Run, RunStateName, TaskType};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -37,6 +38,15 @@ pub struct Counters {
     pub run_time: Duration,
     /// How many ended attempts that were.
     pub run_times: u64,
+}
+
+/// What metrics show of the executor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Figures {
+    /// What was done.
+    pub counters: Counters,
+    /// Who is at work, by class.
+    pub workers: [Workers; 2],
 }
 
 /// Where they are counted.

@@ -34,7 +34,7 @@ pub mod scripted;
 mod seats;
 mod working;
 
-pub use counters::Counters;
+pub use counters::{Counters, Figures};
 pub use driver::{Attempt, Class, Driver, Handle, Killed, RunSink, Stream};
 pub use error::Error;
 #[cfg(feature = "mock")]
@@ -47,4 +47,4 @@ pub use pool::{Pool, PoolBuilder, StopReport};
 pub use promise::MockRunPromise;
 pub use promise::RunPromise;
 pub use reservation::Reservation;
-pub use seats::Limits;
+pub use seats::{Limits, Workers};

@@ -10,7 +10,7 @@ pub use shutdown::StopReport;
 
 use crate::attempt::Job;
 use crate::claimer::Claimer;
-use crate::counters::Counters;
+use crate::counters::{Counters, Figures};
 use crate::driver::Class;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -73,6 +73,12 @@ impl Pool {
     #[must_use]
     pub fn counters(&self) -> Counters {
         Counters { active: self.engine.registry.working(), ..self.engine.counting.snapshot() }
+    }
+
+    /// What was done and who is at work, for metrics.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        Figures { counters: self.counters(), workers: self.engine.seats.workers() }
     }
 
     /// What its runs have written.

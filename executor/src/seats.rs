@@ -33,10 +33,22 @@ impl Default for Limits {
     }
 }
 
+/// How many attempts of a class are at work, and may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Workers {
+    /// What the class is called in metrics.
+    pub name: &'static str,
+    /// At work now; more than the limit for a while after a start that found many alive.
+    pub busy: usize,
+    /// The limit.
+    pub limit: usize,
+}
+
 /// The free seats. Work that is `Starting` in the store without a seat takes one that is not there; the count
 /// goes below zero until others have ended.
 #[derive(Debug)]
 pub(crate) struct Seats {
+    limits: Limits,
     in_process: AtomicIsize,
     processes: AtomicIsize,
     /// Somebody could not have a seat.
@@ -49,6 +61,7 @@ impl Seats {
     pub(crate) fn new(limits: Limits, freed: Arc<Notify>) -> Self {
         let count = |limit: usize| AtomicIsize::new(isize::try_from(limit).unwrap_or(isize::MAX));
         Self {
+            limits,
             in_process: count(limits.in_process),
             processes: count(limits.processes),
             short: AtomicBool::new(false),
@@ -65,6 +78,19 @@ impl Seats {
 
     pub(crate) fn free(&self, class: Class) -> usize {
         usize::try_from(self.of(class).load(Ordering::Relaxed)).unwrap_or(0)
+    }
+
+    /// Who sits, by class.
+    pub(crate) fn workers(&self) -> [Workers; 2] {
+        let workers = |name, limit: usize, class| {
+            let free = self.of(class).load(Ordering::Relaxed);
+            let busy = isize::try_from(limit).unwrap_or(isize::MAX).saturating_sub(free);
+            Workers { name, busy: usize::try_from(busy).unwrap_or(0), limit }
+        };
+        [
+            workers("in_process", self.limits.in_process, Class::InProcess),
+            workers("process", self.limits.processes, Class::Process),
+        ]
     }
 
     /// Takes up to so many; answers how many.

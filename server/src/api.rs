@@ -1,13 +1,14 @@
 //! What the handlers translate to: the rooms below, and whether writes are still taken.
 
 use crate::token::Token;
+use jiff::Timestamp;
 use punctual_clock::Clock;
 use punctual_coordinator::{Coordinator, Tasks};
-use punctual_executor::Outputs;
+use punctual_executor::{Outputs, Pool};
 use punctual_scheduler::Scheduler;
 use punctual_store::Store;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 /// What an API is built over.
 #[derive(Clone)]
@@ -18,6 +19,9 @@ pub struct Parts {
     pub scheduler: Scheduler,
     /// For its figures.
     pub store: Arc<dyn Store>,
+    /// For its figures; dangling where the program runs an executor of its own. Held weakly, since an engine
+    /// that is dropped ends.
+    pub executor: Weak<Pool>,
     /// What runs have written.
     pub outputs: Outputs,
     /// The engine's clock: all waiting here is done on it.
@@ -47,14 +51,15 @@ struct Inner {
     parts: Parts,
     tasks: Tasks,
     stopping: AtomicBool,
+    started: Timestamp,
 }
 
 impl Api {
     /// The API over these rooms. It shows the tasks of the type `system`.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let tasks = parts.coordinator.tasks();
-        Self { inner: Arc::new(Inner { parts, tasks, stopping: AtomicBool::new(false) }) }
+        let (tasks, started) = (parts.coordinator.tasks(), parts.clock.now());
+        Self { inner: Arc::new(Inner { parts, tasks, stopping: AtomicBool::new(false), started }) }
     }
 
     /// From here on everything that would change something is refused as unavailable; reading goes on. The first
@@ -65,6 +70,11 @@ impl Api {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.inner.stopping.load(Ordering::Relaxed)
+    }
+
+    /// When it was built.
+    pub(crate) fn started(&self) -> Timestamp {
+        self.inner.started
     }
 
     pub(crate) fn tasks(&self) -> &Tasks {

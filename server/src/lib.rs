@@ -6,6 +6,7 @@
 mod api;
 mod caller;
 mod encoding;
+mod metrics;
 mod problem;
 mod request;
 mod routes;

@@ -15,6 +15,7 @@ fn api(engine: &TestEngine, dir: &Path) -> Api {
         coordinator: engine.coordinator().clone(),
         scheduler: engine.scheduler().clone(),
         store: Arc::clone(engine.store()),
+        executor: engine.executor(),
         outputs: engine.outputs().clone(),
         clock: Arc::clone(Punctual::clock(engine)),
         default_zone: "UTC".to_owned(),

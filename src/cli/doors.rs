@@ -49,6 +49,7 @@ pub(crate) async fn open(
         coordinator: punctual.coordinator().clone(),
         scheduler: punctual.scheduler().clone(),
         store: Arc::clone(punctual.store()),
+        executor: punctual.executor(),
         outputs: punctual.outputs().clone(),
         clock: Arc::clone(punctual.clock()),
         default_zone: default_zone.to_owned(),

@@ -8,6 +8,7 @@ use crate::store::{
     PutAnswer, PutTask, Quarantined, RunFilter, RunStore, Session, SessionStore, SoftNote, Store, StoreStats,
     StoredTask, TaskFilter, TaskStore,
 };
+use crate::tally::Tallies;
 use async_trait::async_trait;
 use punctual_model::overlap::Unfinished;
 use punctual_model::{CancelWhy, Run, RunId, Task, TaskId, TaskType};
@@ -279,6 +280,10 @@ impl HistoryStore for FaultyStore {
 
     fn stats(&self) -> StoreStats {
         self.inner.stats()
+    }
+
+    fn tallies(&self) -> Tallies {
+        self.inner.tallies()
     }
 }
 

@@ -14,8 +14,10 @@ mod memory;
 mod queue;
 mod record;
 mod store;
+mod tally;
 
 pub use error::Error;
 pub use hints::Hints;
 pub use memory::MemoryStore;
 pub use store::*;
+pub use tally::{Histogram, MAX_TYPES, OTHER, Tallies, TypeTally};

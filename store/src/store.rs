@@ -6,6 +6,7 @@
 
 use crate::error::Error;
 use crate::hints::Hints;
+use crate::tally::Tallies;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use punctual_model::event::Event;
@@ -429,4 +430,8 @@ pub trait HistoryStore: Send + Sync {
 
     /// Figures.
     fn stats(&self) -> StoreStats;
+
+    /// What runs came to since the store was opened. Each end of a run counts once, whoever made it, once it is
+    /// durable.
+    fn tallies(&self) -> Tallies;
 }

@@ -269,6 +269,10 @@ impl HistoryStore for Watched {
         self.inner.quarantined()
     }
 
+    fn tallies(&self) -> punctual::store::Tallies {
+        self.inner.tallies()
+    }
+
     fn stats(&self) -> StoreStats {
         self.inner.stats()
     }

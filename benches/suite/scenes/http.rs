@@ -28,6 +28,7 @@ pub(super) async fn play(stage: Stage) -> Outcome<Vec<Row>> {
         coordinator: punctual.coordinator().clone(),
         scheduler: punctual.scheduler().clone(),
         store: Arc::clone(punctual.store()),
+        executor: punctual.executor(),
         outputs: punctual.outputs().clone(),
         clock: Arc::clone(punctual.clock()),
         default_zone: "UTC".to_owned(),

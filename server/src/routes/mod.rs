@@ -2,6 +2,7 @@
 
 mod health;
 mod logs;
+mod metrics;
 mod runs;
 mod tasks;
 
@@ -67,6 +68,7 @@ fn table() -> Vec<Entry> {
     vec![
         entry!(GET "/livez" Open health::livez),
         entry!(GET "/readyz" Open health::readyz),
+        entry!(GET "/metrics" Read metrics::metrics),
         entry!(GET "/v1/health" Read health::health),
         entry!(GET "/v1/tasks" Read tasks::list),
         entry!(POST "/v1/tasks" Write tasks::create),

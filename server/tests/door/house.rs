@@ -78,6 +78,7 @@ impl House {
             coordinator: engine.coordinator().clone(),
             scheduler: engine.scheduler().clone(),
             store: Arc::clone(engine.store()),
+            executor: engine.executor(),
             outputs: engine.outputs().clone(),
             clock: Arc::clone(Punctual::clock(&engine)),
             default_zone: "UTC".to_owned(),

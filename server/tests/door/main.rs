@@ -3,6 +3,7 @@
 mod access;
 mod house;
 mod logs;
+mod metrics;
 mod reading;
 mod runs;
 mod tasks;

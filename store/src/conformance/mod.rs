@@ -11,6 +11,7 @@ pub mod lives;
 pub mod model;
 pub mod reopening;
 mod scene;
+pub mod tallies;
 pub mod tasks;
 
 pub use scene::Scene;
@@ -86,6 +87,8 @@ macro_rules! conformance {
             lives: a_run_begins_only_when_claimed_at_the_current_revision_under_the_current_session;
             lives: several_edges_of_one_run_are_judged_in_order;
             lives: a_terminal_record_never_changes;
+            tallies: b31_b02_each_end_of_a_run_counts_once_whoever_makes_it_and_however_often_it_is_told;
+            tallies: delays_and_durations_are_those_of_the_records;
             lives: ts26_canceling_a_run_for_later_marks_exactly_that_run;
             lives: xt04_a_canceled_run_ends_as_canceled_from_every_state_and_never_comes_back;
             lives: the_waiting_runs_of_a_task_are_canceled_page_by_page;

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::hints::Hints;
 use crate::ledger::{Answer, Ledger, Request, Tables, read};
 use crate::store::*;
+use crate::tally::Tallies;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use punctual_clock::Clock;
@@ -288,5 +289,9 @@ impl HistoryStore for FjallStore {
 
     fn stats(&self) -> StoreStats {
         self.shared.peek().stats(self.shared.sequence())
+    }
+
+    fn tallies(&self) -> Tallies {
+        self.shared.peek().tallies().clone()
     }
 }

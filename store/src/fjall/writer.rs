@@ -185,8 +185,11 @@ impl Writer {
         let durability =
             if seeded(Defect::AnswerBeforeSync) { PersistMode::Buffer } else { PersistMode::SyncData };
         crash_point("store.before_commit");
+        let begun = self.clock.monotonic();
         write.durability(Some(durability)).commit().map_err(failed)?;
+        let took = self.clock.monotonic().saturating_sub(begun);
         crash_point("store.after_commit");
+        self.shared.ledger()?.committed(took);
         changes.for_each(|change| core.took(&change));
         self.sequence = sequence;
         self.shared.synced(sequence);

@@ -1,10 +1,13 @@
 //! What a batch has changed so far, laid over the committed tables, and what the queue will learn of it.
 
 use super::tables::{Change, Head, HeadStatus, Lane, Meta, OpenKey, OpenMark};
+use crate::tally::Step;
+use jiff::Timestamp;
 use punctual_faults::{Defect, seeded};
-use punctual_model::{Run, RunId, Task, TaskId, TaskType};
+use punctual_model::{Run, RunId, RunState, RunStateName, Task, TaskId, TaskType};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Requests that are judged together and become durable together. Nobody but the requests after it in the same
 /// batch sees any of it before [`super::Ledger::settle`].
@@ -62,6 +65,10 @@ pub(super) enum Effect {
     Closed(TaskId),
     /// A run ended, or shall stop, by another hand than the one that runs it.
     Changed(RunId),
+    /// A step of a run's life that is counted.
+    Counts(TaskId, Step),
+    /// So many dues were missed.
+    Missed(u64),
 }
 
 impl Batch {
@@ -153,6 +160,16 @@ impl Batch {
             (Some((false, _)), None | Some(false)) => self.effects.push(Effect::Ended(after.task, id)),
             (None, None | Some(false)) | (Some((false, _)), Some(true)) => {}
         }
+        let since = |at: Option<Timestamp>, from| {
+            // A clock that was set back makes no negative spans.
+            at.map(|at| Duration::try_from(at.duration_since(from)).unwrap_or_default())
+        };
+        let at_work = |run: Option<&Run>| run.is_some_and(|run| run.state().is_at_work());
+        if begins == Some(true) && before.is_none_or(|before| before.life.attempt != after.life.attempt) {
+            let first = after.life.attempt == 1;
+            let delay = if first { since(after.started_at, after.run_at) } else { None };
+            self.effects.push(Effect::Counts(after.task, Step::Began(delay)));
+        }
         if let (Some(key), Some(run), Some(false)) = (new_key, is, begins) {
             self.effects.push(Effect::Waits(key, OpenMark::of(run)));
         }
@@ -163,6 +180,17 @@ impl Batch {
             super::progress::count_end(head, &after);
             *written = true;
             self.grown.insert(after.task);
+        }
+        if is.is_none() && (was.is_some() || before.is_none()) {
+            // When a lost attempt ended is not known.
+            let is_seen = at_work(was) && after.state().name() != RunStateName::Lost;
+            let began = after.started_at.filter(|_| is_seen);
+            let took = began.and_then(|began| since(after.finished_at, began));
+            let step = Step::Ended(after.state().name(), after.trigger, took);
+            self.effects.push(Effect::Counts(after.task, step));
+            if let RunState::Missed(missed) = after.state() {
+                self.effects.push(Effect::Missed(missed.count));
+            }
         }
         self.bytes += super::size::of_run(&after);
         self.runs.insert(id, Some(after));

@@ -7,11 +7,13 @@ use super::tables::{Digest, Head, HeadStatus, Meta, OpenKey, OpenMark, Tables};
 use crate::error::Error;
 use crate::queue::{FRONT, Item, Queue};
 use crate::store::{Claim, Claims, Session, SoftNote, StoreStats};
+use crate::tally::{self, Tallies};
 use jiff::Timestamp;
 use punctual_model::overlap::Unfinished;
 use punctual_model::{Run, RunEvent, RunId, TaskId, TaskSpec, Work};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 /// A task is reported as overgrown when it keeps this many records more than it may, so that pruning is done
 /// in batches and not after each run.
@@ -35,6 +37,7 @@ pub struct Ledger {
     overgrown: BTreeSet<TaskId>,
     commits: u64,
     requests: u64,
+    tallies: Tallies,
 }
 
 /// What to do once a batch is durable.
@@ -62,6 +65,7 @@ impl Ledger {
             overgrown: BTreeSet::new(),
             commits: 0,
             requests: 0,
+            tallies: Tallies::default(),
         }
     }
 
@@ -182,6 +186,16 @@ impl Ledger {
                 }
                 Effect::Closed(task) => self.queue.close(task),
                 Effect::Changed(run) => changed.push(run),
+                Effect::Missed(count) => self.tallies.missed_dues += count,
+                Effect::Counts(task, step) => {
+                    // A head that cannot be read costs the type's name, never the count.
+                    let definition = match head(task) {
+                        Some(head) => tables.definition(task, head.revision).ok().flatten(),
+                        None => None,
+                    };
+                    let kind = definition.as_ref().map_or(tally::OTHER, |task| task.kind.as_str());
+                    self.tallies.of(kind).count(step);
+                }
             }
         }
         for (id, run) in runs {
@@ -346,6 +360,17 @@ impl Ledger {
             self.overgrown.remove(task);
         }
         tasks
+    }
+
+    /// A batch took so long to become durable.
+    pub fn committed(&mut self, took: Duration) {
+        self.tallies.commit.observe(took);
+    }
+
+    /// As [`crate::HistoryStore::tallies`].
+    #[must_use]
+    pub fn tallies(&self) -> &Tallies {
+        &self.tallies
     }
 
     /// Figures; the sequence number is that of whoever commits.

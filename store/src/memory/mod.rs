@@ -15,6 +15,7 @@ use crate::store::{
     PutAnswer, PutTask, Quarantined, RunFilter, RunStore, Session, SessionStore, SoftNote, StoreStats,
     StoredTask, TaskFilter, TaskStore,
 };
+use crate::tally::Tallies;
 use async_trait::async_trait;
 use punctual_clock::Clock;
 use punctual_model::overlap::Unfinished;
@@ -317,5 +318,9 @@ impl HistoryStore for MemoryStore {
     fn stats(&self) -> StoreStats {
         let inner = self.lock();
         inner.ledger.stats(inner.tables.sequence)
+    }
+
+    fn tallies(&self) -> Tallies {
+        self.lock().ledger.tallies().clone()
     }
 }
