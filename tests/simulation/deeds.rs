@@ -8,9 +8,11 @@ use jiff::SignedDuration;
 use punctual::clock::Clock;
 use punctual::coordinator::{self, Accepted};
 use punctual::model::task::TaskStatus;
-use punctual::model::{RunEvent, RunId, TaskId};
+use punctual::model::{CancelWhy, Life, Run, RunEvent, RunId, RunState, Task, TaskId, Trigger};
 use punctual::prelude::{Change, Punctual, Resumption, RunRequest};
-use punctual::store::{self, Edge, Fence, Patch, Session};
+use punctual::store::{self, Edge, Expect, Fence, Materialise, Patch, PutTask, Session};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 impl Year {
@@ -28,8 +30,17 @@ impl Year {
             self.clock.settle().await;
             return None;
         }
+        let full = lock(&self.truth).full;
+        if full && one_in(&self.chance, 4) {
+            self.make_room().await;
+            return None;
+        }
+        if !full && rolls(self.plan.full, self) {
+            self.set_full(true);
+            return None;
+        }
         let tasks = self.living_tasks();
-        if (tasks.len() as u64) < self.plan.tasks {
+        if !full && (tasks.len() as u64) < self.plan.tasks {
             self.create(node).await;
             return None;
         }
@@ -87,8 +98,6 @@ impl Year {
             return;
         };
         self.plan.style.policies(&mut spec, &self.chance);
-        // With another jitter the next due may have to run at a time that has passed.
-        self.disturb();
         self.expect(node.tasks().replace(task, spec, Change::default()).await.map(|_| None));
     }
 
@@ -108,8 +117,6 @@ impl Year {
         }
         let task = pick(&self.chance, &paused);
         let resumption = pick(&self.chance, &[Resumption::FromNow, Resumption::CatchUp]);
-        // What passed meanwhile comes late, as after downtime.
-        self.disturb();
         self.expect(node.tasks().resume(task, Change::default(), resumption).await.map(|_| None));
         self.clock.settle().await;
     }
@@ -188,6 +195,7 @@ impl Year {
     /// has long been replaced: nothing of it may be taken.
     async fn report_late(&self) {
         let mut reports = Vec::new();
+        self.thawed_node().await;
         let epoch = {
             let truth = lock(&self.truth);
             for (id, run) in truth.runs.iter().rev().take(400) {
@@ -219,6 +227,70 @@ impl Year {
         }
     }
 
+    /// A node that was frozen while another took its place goes on as if nothing had happened: every call that could
+    /// change something is refused, whatever it is about.
+    async fn thawed_node(&self) {
+        let Some(store) = self.store.clone() else { return };
+        let now = self.clock.now();
+        let (epoch, task, run) = {
+            let truth = lock(&self.truth);
+            let mut tasks = truth.tasks.values().filter(|truth| !truth.deleted);
+            let Some(task) = tasks.next_back().map(|truth| (Arc::clone(&truth.task), truth.covered)) else {
+                return;
+            };
+            let run = truth.runs.keys().next_back().copied();
+            (truth.epoch, task, run)
+        };
+        let ((task, covered), Some(run)) = (task, run) else { return };
+        let old = Session { node: "local".to_owned(), epoch: epoch - 1, id_floor: 0 };
+        let put = PutTask {
+            task: Arc::new(Task { revision: task.revision + 1, updated_at: now, ..(*task).clone() }),
+            expect: Expect::Revision(task.revision),
+            raise_checkpoint: None,
+        };
+        let due = Materialise {
+            task: task.id,
+            revision: task.revision,
+            seen_checkpoint: Some(covered),
+            checkpoint: covered.max(now) + SignedDuration::from_hours(1),
+            births: Vec::new(),
+            replaces: Vec::new(),
+        };
+        let another = match store.run(run).await {
+            Ok(Some(known)) => RunId::new(run.get() + 1).map(|id| Run {
+                id,
+                life: Life::born(RunState::Queued),
+                trigger: Trigger::Manual,
+                idempotency_key: None,
+                ..known
+            }),
+            _ => None,
+        };
+        let why = CancelWhy::Asked;
+        let answers = [
+            ("put_task", store.put_task(&old, put).await.err()),
+            ("delete_task", store.delete_task(&old, task.id, None).await.err()),
+            ("materialise", store.materialise(&old, vec![due], 0).await.err()),
+            ("enqueue", store.enqueue(&old, another.into_iter().collect(), 0).await.err()),
+            ("claim", store.claim(&old, 1).await.err()),
+            ("release", store.release(&old, vec![run]).await.err()),
+            ("cancel", store.cancel(&old, vec![(run, why)]).await.err()),
+            ("cancel_waiting", store.cancel_waiting(&old, task.id, why, 1).await.err()),
+            ("prune", store.prune(&old, task.id, 1).await.err()),
+        ];
+        // Has no say in whose turn it is: were the newest one closed by it, that node could write nothing more.
+        let _ = store.close_session(&old).await;
+        let mut truth = lock(&self.truth);
+        for (call, refused) in answers {
+            match refused {
+                Some(store::Error::Fenced { .. }) => truth.counts.fenced += 1,
+                // The node has died of it, and nobody else has to be told.
+                Some(store::Error::Failed { .. }) if self.fault_has_struck() => {}
+                other => truth.wrong(format!("{call} of epoch {} was answered {other:?}", epoch - 1)),
+            }
+        }
+    }
+
     /// The wall clock jumps, the monotonic one does not.
     pub(crate) fn jump(&mut self) {
         const SPANS: [SignedDuration; 3] =
@@ -235,6 +307,15 @@ impl Year {
         truth.trace.line(format_args!("{before} jump to {now}"));
         drop(truth);
         self.clock.set_wall(now);
+        self.disturb();
+    }
+
+    /// There is room again: within half a minute the node has noticed, and nothing is owed any more.
+    async fn make_room(&self) {
+        const NOTICED: Duration = Duration::from_secs(31);
+        self.full.store(false, Ordering::Relaxed);
+        self.clock.advance(NOTICED).await;
+        lock(&self.truth).full = false;
         self.disturb();
     }
 
@@ -260,6 +341,7 @@ impl Year {
                 self.wait_for(accepted.promise);
             }
             Err(coordinator::Error::Store(store::Error::Failed { .. })) if self.fault_has_struck() => {}
+            Err(coordinator::Error::Store(store::Error::Full { .. })) if lock(&self.truth).full => {}
             Err(error @ (coordinator::Error::Store(_) | coordinator::Error::Stopped)) => {
                 lock(&self.truth).wrong(format!("a deed was answered: {error}"));
             }
@@ -267,8 +349,8 @@ impl Year {
         }
     }
 
-    fn wait_for(&self, promise: std::sync::Arc<dyn punctual::executor::RunPromise>) {
-        let truth = std::sync::Arc::clone(&self.truth);
+    fn wait_for(&self, promise: Arc<dyn punctual::executor::RunPromise>) {
+        let truth = Arc::clone(&self.truth);
         tokio::spawn(async move {
             let id = promise.id();
             let Ok(run) = promise.wait().await else { return };

@@ -106,6 +106,8 @@ fn every_invariant_holds_in_weeks_around_clock_changes_and_in_whole_years() {
         ("changes", sum(|c| c.changes)),
         ("promises kept", sum(|c| c.promises)),
         ("stale reports", sum(|c| c.stale)),
+        ("refused for want of room", sum(|c| c.refused)),
+        ("calls of a replaced node refused", sum(|c| c.fenced)),
         ("pruned", sum(|c| c.pruned)),
     ] {
         println!("{what}: {often}");

@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) crash: Option<u64>,
     pub(crate) stop: Option<u64>,
     pub(crate) jump: Option<u64>,
+    /// One in so many deeds is a disk that fills up.
+    pub(crate) full: Option<u64>,
     pub(crate) deadly_start: u64,
     pub(crate) vanishes: u64,
     pub(crate) longest_downtime: Duration,
@@ -76,7 +78,7 @@ impl Plan {
             Scale::Weeks => pick(&chance, &[60, 150, 400]),
             Scale::Year => pick(&chance, &[300, 600, 1_200]),
         };
-        Self {
+        let plan = Self {
             start: start.parse().expect("an instant"),
             tasks: 30,
             pause: span / deeds,
@@ -96,7 +98,10 @@ impl Plan {
                 ],
             ),
             style: Style { zones, densest, dispositions, span },
-        }
+            full: None,
+        };
+        // Last, so that what a seed decided before there was this fault stays as it was.
+        Self { full: swarm(3, &[20, 80]), ..plan }
     }
 
     /// What time may be reached: the span, and some on both sides for clocks that were led astray and for the end.

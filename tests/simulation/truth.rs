@@ -5,7 +5,7 @@ use crate::oracle::{self, Oracle, Reach};
 use crate::trace::Trace;
 use jiff::{SignedDuration, Timestamp};
 use punctual::model::overlap::SkipWhy;
-use punctual::model::state::Missed;
+use punctual::model::state::{Missed, MissedWhy};
 use punctual::model::{CatchUpPolicy, Life, Overlap, Run, RunId, RunState, Task, TaskId, Trigger};
 use punctual::store::{Fence, Page, StoredTask};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +23,8 @@ pub(crate) struct TaskTruth {
     dues: Arc<Vec<i64>>,
     /// Every due up to here has its record.
     pub(crate) covered: Timestamp,
+    /// When it was last changed so that dues may come late: resumed with what had passed, or given other shifts.
+    disturbed: Timestamp,
     pub(crate) unfinished: BTreeSet<RunId>,
     /// Runs that have ended, newest last; only some, to pick from.
     pub(crate) ended: Vec<RunId>,
@@ -70,6 +72,8 @@ pub(crate) struct Counts {
     pub(crate) changes: u64,
     pub(crate) promises: u64,
     pub(crate) stale: u64,
+    pub(crate) refused: u64,
+    pub(crate) fenced: u64,
     pub(crate) pruned: u64,
     pub(crate) most_living: u64,
 }
@@ -89,6 +93,8 @@ pub(crate) struct Truth {
     pub(crate) undisturbed_since: Timestamp,
     /// The latest wall time that was ever seen.
     pub(crate) latest_wall: Timestamp,
+    /// The store has no room for new work: every due may be late.
+    pub(crate) full: bool,
 }
 
 /// The dues that a write claims to have dealt with.
@@ -112,6 +118,7 @@ impl Truth {
             dying: false,
             undisturbed_since: start,
             latest_wall: start,
+            full: false,
         }
     }
 
@@ -167,6 +174,12 @@ impl Truth {
             deleted: false,
             dues,
             covered: before.as_ref().map_or(Timestamp::MIN, |before| before.covered),
+            disturbed: before.as_ref().map_or(Timestamp::MIN, |before| {
+                let old = &before.task;
+                let shifts = |task: &Task| (task.spec.jitter, task.spec.splay);
+                let resumed = !old.is_active() && task.is_active();
+                if resumed || shifts(old) != shifts(task) { now } else { before.disturbed }
+            }),
             unfinished: before.as_ref().map_or_else(BTreeSet::new, |before| before.unfinished.clone()),
             ended: before.map_or_else(Vec::new, |before| before.ended),
         };
@@ -201,6 +214,7 @@ impl Truth {
                 task.id, dealt.revision
             ));
         }
+        self.fates(&task, births, now);
         let mut caught_up = 0u32;
         // Judged before the births, as the engine has to.
         let in_the_way = self.in_the_way(task.id);
@@ -230,10 +244,67 @@ impl Truth {
         }
     }
 
+    /// What is owed is treated by the policy, judged before the records are entered: which of it runs late, which is
+    /// missed, and whether it had to be late at all.
+    fn fates(&mut self, task: &Task, births: &[Run], now: Timestamp) {
+        let Some(truth) = self.tasks.get(&task.id) else { return };
+        let (since, full) = (self.undisturbed_since.max(truth.disturbed), self.full);
+        let lateness = |due: Timestamp| now.duration_since(truth.run_at(due));
+        let span = |span: Duration| SignedDuration::try_from(span).expect("a span of this century");
+        let (grace, window) = (span(task.spec.grace), span(task.spec.catch_up.window));
+        let late: Vec<&Run> =
+            { births.iter() }.filter(|run| run.trigger == Trigger::CatchUp && !is_missed(run)).collect();
+        let owed_after = |due: Timestamp| {
+            let next = truth.rest().iter().copied().map(second).find(|next| *next > due);
+            next.is_some_and(|next| truth.run_at(next) <= now)
+        };
+        let policy = task.spec.catch_up.policy;
+        let mut wrong = Vec::new();
+        for run in &late {
+            if lateness(run.scheduled_for) > window {
+                wrong.push(format!("run {} was caught up outside its window at {now}", run.id));
+            }
+            if policy == CatchUpPolicy::Latest && owed_after(run.scheduled_for) {
+                wrong.push(format!("run {} was caught up and is not the latest", run.id));
+            }
+        }
+        for run in births {
+            let RunState::Missed(Missed { from, to, why, .. }) = run.state() else { continue };
+            let run_at = truth.run_at(to);
+            let missed = format!("task {}: {from} to {to} missed at {now}", task.id);
+            if lateness(to) <= grace {
+                wrong.push(format!("{missed}, within the grace: {to} was to run at {run_at}"));
+            }
+            if !full && (run_at > since || now.duration_since(since) > PROMPT) {
+                wrong.push(format!(
+                    "{missed} for nothing: {to} was to run at {run_at}, undisturbed since {since}"
+                ));
+            }
+            let outside = lateness(to) > window;
+            let limit = task.spec.catch_up.limit as usize;
+            let (expected, kept) = match policy {
+                CatchUpPolicy::Skip => (MissedWhy::PolicySkip, true),
+                _ if outside => (MissedWhy::OutsideWindow, true),
+                CatchUpPolicy::Latest => (MissedWhy::PolicyLatest, owed_after(to)),
+                CatchUpPolicy::All => (MissedWhy::OverLimit, late.len() == limit),
+            };
+            if why != expected || !kept {
+                wrong.push(format!(
+                    "{missed} as {why:?} beside {} late ones, expected {expected:?}",
+                    late.len()
+                ));
+            }
+        }
+        for wrong in wrong {
+            self.wrong(wrong);
+        }
+    }
+
     /// One record of one due, or of a range: it must begin exactly where the last one ended.
     fn due(&mut self, task: &Task, run: &Run, now: Timestamp) {
-        let since = self.undisturbed_since;
+        let (undisturbed, full) = (self.undisturbed_since, self.full);
         let Some(truth) = self.tasks.get_mut(&task.id) else { return };
+        let since = if full { now } else { undisturbed.max(truth.disturbed) };
         let rest = truth.rest();
         let expected = rest.first().copied().map(second);
         let mut wrong = None;
@@ -391,6 +462,9 @@ impl Truth {
     /// While the engine is settled nothing may be owed.
     pub(crate) fn nothing_is_owed(&mut self, now: Timestamp) {
         let mut owed = Vec::new();
+        if self.full {
+            return;
+        }
         for truth in self.tasks.values() {
             if truth.deleted || !truth.task.is_active() {
                 continue;

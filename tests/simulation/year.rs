@@ -10,7 +10,8 @@ use jiff::SignedDuration;
 use punctual::Punctual;
 use punctual::clock::{Chance, Clock, VirtualClock};
 use punctual::store::faulty::{FaultyStore, Verdict};
-use punctual::store::{MemoryStore, RunFilter, RunStore, Store, TaskFilter, TaskStore};
+use punctual::store::{self, MemoryStore, RunFilter, RunStore, Store, TaskFilter, TaskStore};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +56,9 @@ enum FaultKind {
     Within,
 }
 
+/// The calls that bring new work, which a store without room refuses.
+const NEW_WORK: [&str; 3] = ["put_task", "materialise", "enqueue"];
+
 pub(crate) struct Year {
     pub(crate) plan: Plan,
     pub(crate) clock: VirtualClock,
@@ -68,6 +72,8 @@ pub(crate) struct Year {
     pub(crate) store: Option<Arc<dyn Store>>,
     memory: Arc<MemoryStore>,
     fault: Arc<Mutex<Fault>>,
+    /// The disk has no room for new work.
+    pub(crate) full: Arc<AtomicBool>,
     seed: u64,
     nodes: u64,
 }
@@ -107,6 +113,7 @@ impl Year {
             store: None,
             memory,
             fault,
+            full: Arc::default(),
             seed,
             nodes: 0,
         }
@@ -125,6 +132,7 @@ impl Year {
             self.downtime();
         }
         // No more faults from here on.
+        self.set_full(false);
         *self.shop.mood.lock().unwrap_or_else(PoisonError::into_inner) =
             Mood { healed: true, deadly_start: 0, vanishes: 0 };
         self.node(true);
@@ -224,7 +232,12 @@ impl Year {
             Arc::new(Watched::new(memory, self.clock.clone(), truth, Arc::new(failed)));
         self.store = Some(Arc::clone(&watched));
         let (fault, die) = (Arc::clone(&self.fault), Arc::clone(&self.shop.die));
-        let faulty = Arc::new(FaultyStore::planned(watched, move |_, _| {
+        let (full, told) = (Arc::clone(&self.full), Arc::clone(&self.truth));
+        let faulty = Arc::new(FaultyStore::planned(watched, move |call, _| {
+            if full.load(Ordering::Relaxed) && NEW_WORK.contains(&call) {
+                lock(&told).counts.refused += 1;
+                return Verdict::Refuse(store::Error::Full { free: 0, needed: 1 });
+            }
             let mut fault = fault.lock().unwrap_or_else(PoisonError::into_inner);
             match &mut fault.writes_left {
                 Some(0) => {
@@ -334,6 +347,12 @@ impl Year {
                 None => {}
             }
         }
+    }
+
+    /// Lets the disk fill up, or makes room on it.
+    pub(crate) fn set_full(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+        lock(&self.truth).full = full;
     }
 
     fn struck(&self) -> Ended {
