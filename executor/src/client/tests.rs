@@ -4,6 +4,9 @@ use async_trait::async_trait;
 use punctual_clock::SystemClock;
 use std::io;
 use std::sync::Mutex;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 fn loopback() -> Egress {
     Egress::public_only().allow("127.0.0.1".parse().unwrap())
@@ -265,4 +268,73 @@ fn headers_that_could_contradict_what_is_sent_are_ours() {
     for theirs in ["authorization", "content-type", "x-host"] {
         assert!(!is_ours(&HeaderName::from_static(theirs)), "{theirs}");
     }
+}
+
+/// A root that only these tests trust, and a server of it for 127.0.0.1 and trusted.example; both good for a century.
+const ROOT: &[u8] = include_bytes!("test_certificates/root.pem");
+const SERVER: &[u8] = include_bytes!("test_certificates/server.pem");
+const SERVER_KEY: &[u8] = include_bytes!("test_certificates/server-key.pem");
+
+/// A server that answers "encrypted" to whoever speaks TLS with it.
+async fn tls_server() -> SocketAddr {
+    let certificate = CertificateDer::from_pem_slice(SERVER).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(SERVER_KEY).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            // Whoever does not trust it goes.
+            let Ok(stream) = acceptor.accept(stream).await else { continue };
+            let service = hyper::service::service_fn(async |_| {
+                Ok::<_, std::convert::Infallible>(answer(200, "encrypted"))
+            });
+            let connection =
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            drop(connection.await);
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_server_is_spoken_to_only_if_it_can_prove_who_it_is() {
+    let address = tls_server().await;
+    let trusting = |answers: Vec<Vec<SocketAddr>>| {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(ROOT).unwrap()).unwrap();
+        Client { tls: Tls::trusting(roots), ..with_names(loopback(), answers) }
+    };
+    let by_address = get(&format!("https://{address}/"));
+    assert_eq!(text(trusting(vec![]).send(&by_address).await.unwrap()).await, "encrypted");
+    let by_name = get(&format!("https://trusted.example:{}/", address.port()));
+    assert_eq!(text(trusting(vec![vec![address]]).send(&by_name).await.unwrap()).await, "encrypted");
+    // Another name than the certificate's, and a root that this machine does not trust.
+    let another = get(&format!("https://other.example:{}/", address.port()));
+    for error in [
+        trusting(vec![vec![address]]).send(&another).await.unwrap_err(),
+        client(loopback()).send(&by_address).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, ClientError::Tls { .. }) && !error.is_recoverable(), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_from_an_encrypted_server_to_one_that_is_not_is_refused() {
+    let mut request = get("http://127.0.0.1/");
+    request.url = check_url("https://127.0.0.1/").unwrap();
+    let plain = TestServer::start(|_| answer_with(302, &[("location", "/next")], "")).await;
+    let mut response =
+        client(loopback()).send(&Request { follow: false, ..get(&plain.url("/")) }).await.unwrap();
+    response.headers.insert("location", HeaderValue::from_str(&plain.url("/")).unwrap());
+    let error = redirect::next(&request, &response).err().unwrap();
+    assert!(error.to_string().contains("not encrypted"), "{error}");
 }

@@ -49,6 +49,11 @@ fn read_config() -> Result<Arc<ClientConfig>, String> {
             "this machine has no root certificates{why}; install ca-certificates or name a file in SSL_CERT_FILE"
         ));
     }
+    config_with(roots)
+}
+
+/// Trusts these roots and nothing else.
+fn config_with(roots: RootCertStore) -> Result<Arc<ClientConfig>, String> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
@@ -56,4 +61,12 @@ fn read_config() -> Result<Arc<ClientConfig>, String> {
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+#[cfg(test)]
+impl Tls {
+    /// Instead of what the machine trusts.
+    pub(super) fn trusting(roots: RootCertStore) -> Self {
+        Self(OnceCell::new_with(config_with(roots).ok()))
+    }
 }
