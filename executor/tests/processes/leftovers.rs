@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 /// Hands on what comes, from whatever thread.
-struct Lines(mpsc::Sender<String>);
+pub(crate) struct Lines(pub(crate) mpsc::Sender<String>);
 
 impl RunSink for Lines {
     fn output(&self, _stream: Stream, bytes: &[u8]) {

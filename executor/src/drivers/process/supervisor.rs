@@ -29,6 +29,9 @@ use tokio::sync::{mpsc, oneshot};
 /// only a process that left the group and kept them open makes us wait.
 const DRAIN: Duration = Duration::from_millis(250);
 
+/// In so many looks: a machine that stands still for longer than all of it takes up one, not the rest.
+const DRAIN_LOOKS: u32 = 10;
+
 /// Read at once from a pipe, which holds as much by default.
 const PIPE: usize = 64 << 10;
 
@@ -116,16 +119,26 @@ impl Supervisor {
                 Happened::Look => self.look(),
             }
         }
-        if !self.drained {
-            tokio::select! {
-                biased;
-                () = &mut pumps => {}
-                () = self.clock.sleep(DRAIN) => self.say("its output was left open by a process outside its group"),
-            }
+        if !self.drained && !self.drain(&mut pumps).await {
+            self.say("its output was left open by a process outside its group");
         }
         self.home.forget(self.run);
         self.answer_all();
         outcome_of(self.exit)
+    }
+
+    /// Reads what is left in the pipes; answers whether they are closed.
+    async fn drain(&self, pumps: &mut (impl Future<Output = ()> + Unpin)) -> bool {
+        for _ in 0..DRAIN_LOOKS {
+            tokio::select! {
+                biased;
+                () = &mut *pumps => return true,
+                () = self.clock.sleep(DRAIN / DRAIN_LOOKS) => {}
+            }
+            // Where everything stood still, time is up before anybody was told that there is something to read.
+            tokio::task::yield_now().await;
+        }
+        false
     }
 
     async fn next(&mut self, pumps: &mut (impl Future<Output = ()> + Unpin)) -> Happened {
