@@ -67,9 +67,9 @@ fn all() -> Vec<Task> {
             (rule.at_once, rule.displaced) = (Some(1), true);
         }),
         task("limit", "every = \"1s\"\nconcurrency = 2\n", 1100, "0").rule(|rule| rule.at_once = Some(2)),
-        task("keyed-a", "every = \"1s\"\nconcurrency = { limit = 1, key = \"both\" }\n", 300, "0")
+        task("keyed-a", "every = \"1s\"\nconcurrency = { limit = 1, key = \"both\" }\n", 100, "0")
             .rule(|rule| rule.shared = Some(("both".to_owned(), 1))),
-        task("keyed-b", "every = \"1s\"\nconcurrency = { limit = 1, key = \"both\" }\n", 300, "0")
+        task("keyed-b", "every = \"1s\"\nconcurrency = { limit = 1, key = \"both\" }\n", 100, "0")
             .rule(|rule| rule.shared = Some(("both".to_owned(), 1))),
         task("failing", SECONDLY, 20, "7"),
         task("flaky", "every = \"1s\"\nrestart = { attempts = 2, delay = \"200ms\" }\n", 30, "1,1,0")
