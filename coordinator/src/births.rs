@@ -112,6 +112,7 @@ fn record(id: RunId, task: &Task, trigger: Trigger, when: When, state: RunState,
         restarts: Default::default(),
         outcome: None,
         saved: Value::Null,
+        local: Value::Null,
         events: Default::default(),
     }
 }

@@ -154,6 +154,7 @@ fn requested(id: RunId, task: &Task, request: RunRequest, now: Timestamp) -> Run
         restarts: Default::default(),
         outcome: None,
         saved: Value::Null,
+        local: Value::Null,
         events: Default::default(),
     }
 }

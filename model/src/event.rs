@@ -1,6 +1,7 @@
 //! What happened to a run, beyond what its record tells by itself: a bounded list with the middle counted.
 
 use crate::duration;
+use crate::outcome::Exit;
 use crate::state::StopWhy;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -143,6 +144,122 @@ pub enum EventKind {
         /// The error.
         error: String,
     },
+    /// What is needed before the work can start is being made ready.
+    Setup {
+        /// What is done.
+        text: String,
+    },
+    /// That did not go.
+    SetupFailed {
+        /// The error.
+        error: String,
+    },
+    /// The run's own directory is made.
+    BuildingDirectory,
+    /// Files that the work needs are being fetched.
+    DownloadingArtifacts {
+        /// How many.
+        count: u32,
+    },
+    /// One of them could not be fetched.
+    ArtifactFailed {
+        /// Which: its source, without anything secret in it.
+        artifact: String,
+        /// The error.
+        error: String,
+    },
+    /// A driver could not do its part, and the run's end does not tell it.
+    DriverFailed {
+        /// The error.
+        error: String,
+    },
+    /// An attempt's work began. (Of the last attempt the record tells it by itself.)
+    Started {
+        /// The attempt.
+        attempt: u32,
+        /// Its process, if it is one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pid: Option<u32>,
+    },
+    /// An attempt's work ended. (Of the last attempt the record tells it by itself.)
+    Terminated {
+        /// The attempt.
+        attempt: u32,
+        /// How its process ended, if it was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exit: Option<Exit>,
+        /// What else is known; may be empty.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        message: String,
+    },
+    /// The kernel killed it, or part of it, because it used more memory than it may.
+    OutOfMemory {
+        /// The attempt.
+        attempt: u32,
+    },
+    /// It is being ended, as [`Self::Stopping`] says why.
+    Killing {
+        /// The signal that it got.
+        signal: String,
+        /// How long it may take before it is killed.
+        #[serde(with = "duration::text")]
+        grace: Duration,
+    },
+    /// It is sent a signal that is not to end it.
+    Signaling {
+        /// The signal.
+        signal: String,
+        /// Why; may be empty.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
+    /// A hook failed.
+    HookFailed {
+        /// When in the attempt's life.
+        phase: String,
+        /// Its name.
+        hook: String,
+        /// The error.
+        error: String,
+    },
+    /// Its end waits, so that others learn of it.
+    ShutdownDelay {
+        /// How long.
+        #[serde(with = "duration::text")]
+        delay: Duration,
+    },
+    /// That wait was cut short or left out.
+    ShutdownDelaySkipped {
+        /// Why.
+        reason: String,
+    },
+    /// What a later session needed to go on with it could not be read, or led nowhere.
+    RestoreFailed {
+        /// The error.
+        error: String,
+    },
+    /// A change of its task reached it while it worked.
+    Updated {
+        /// The revision that holds for it now.
+        revision: u64,
+    },
+    /// A change of its task did not reach it; it goes on as it was started.
+    UpdateDeferred {
+        /// The revision that does not hold for it.
+        revision: u64,
+        /// Why.
+        reason: String,
+    },
+    /// How the limits of its task are kept on this machine.
+    LimitsApplied {
+        /// By what: a control group, limits of the process, nothing.
+        layer: String,
+    },
+    /// Its end was one failure too many, and its task was paused.
+    TaskPaused {
+        /// How many in a row.
+        failures: u32,
+    },
     /// The work, its driver or a hook says something.
     Message {
         /// Who says it.
@@ -178,8 +295,87 @@ impl EventKind {
             }
             Self::Reattached => "found alive after a restart of the node".to_owned(),
             Self::OutputFailed { error } => format!("output could not be kept: {error}"),
+            Self::Setup { text } => text.clone(),
+            Self::SetupFailed { error } => format!("could not be made ready: {error}"),
+            Self::BuildingDirectory => "its directory is made".to_owned(),
+            Self::DownloadingArtifacts { count: 1 } => "an artifact is fetched".to_owned(),
+            Self::DownloadingArtifacts { count } => format!("{count} artifacts are fetched"),
+            Self::ArtifactFailed { artifact, error } => format!("{artifact} could not be fetched: {error}"),
+            Self::DriverFailed { error } => format!("the driver failed: {error}"),
+            Self::Started { attempt, pid: None } => format!("attempt {attempt} started"),
+            Self::Started { attempt, pid: Some(pid) } => {
+                format!("attempt {attempt} started as process {pid}")
+            }
+            Self::Terminated { attempt, exit, message } => {
+                let exit = exit.map(|exit| format!(": {exit}")).unwrap_or_default();
+                let message = if message.is_empty() { String::new() } else { format!(": {message}") };
+                format!("attempt {attempt} ended{exit}{message}")
+            }
+            Self::OutOfMemory { attempt } => {
+                format!("attempt {attempt} used more memory than it may and was killed by the kernel")
+            }
+            Self::Killing { signal, grace } => {
+                format!("got {signal}; is killed unless it goes within {}", duration::format(*grace))
+            }
+            Self::Signaling { signal, reason } if reason.is_empty() => format!("gets {signal}"),
+            Self::Signaling { signal, reason } => format!("gets {signal}: {reason}"),
+            Self::HookFailed { phase, hook, error } => format!("{phase} hook {hook:?} failed: {error}"),
+            Self::ShutdownDelay { delay } => format!("its end waits for {}", duration::format(*delay)),
+            Self::ShutdownDelaySkipped { reason } => format!("its end does not wait: {reason}"),
+            Self::RestoreFailed { error } => format!("could not be found again: {error}"),
+            Self::Updated { revision } => format!("goes on by revision {revision} of its task"),
+            Self::UpdateDeferred { revision, reason } => {
+                format!("revision {revision} of its task does not hold for it: {reason}")
+            }
+            Self::LimitsApplied { layer } => format!("limits are kept by {layer}"),
+            Self::TaskPaused { failures } => {
+                format!("its task was paused after {failures} failures in a row")
+            }
             Self::Message { source, text } => format!("{source}: {text}"),
         }
+    }
+
+    /// The texts that it carries, in no particular order: whoever stores them bounds each to [`MAX_EVENT_TEXT`].
+    pub fn texts_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let (first, second) = match self {
+            Self::Restarting { end, reason, .. } => (Some(end), Some(reason)),
+            Self::ArtifactFailed { artifact, error } => (Some(artifact), Some(error)),
+            // The phase is a word of ours.
+            Self::HookFailed { phase: _, hook, error } => (Some(hook), Some(error)),
+            Self::Signaling { signal, reason } => (Some(signal), Some(reason)),
+            Self::Message { source, text } => (Some(source), Some(text)),
+            Self::NotRestarting { reason }
+            | Self::ShutdownDelaySkipped { reason }
+            | Self::UpdateDeferred { reason, .. } => (Some(reason), None),
+            Self::KillFailed { error }
+            | Self::OutputFailed { error }
+            | Self::SetupFailed { error }
+            | Self::DriverFailed { error }
+            | Self::RestoreFailed { error } => (Some(error), None),
+            Self::Setup { text } => (Some(text), None),
+            Self::Terminated { message, .. } => (Some(message), None),
+            Self::Killing { signal, .. } => (Some(signal), None),
+            Self::LimitsApplied { layer } => (Some(layer), None),
+            Self::Stopping { .. }
+            | Self::Killed
+            | Self::Interrupted { .. }
+            | Self::LostAttempt { .. }
+            | Self::Reattached
+            | Self::BuildingDirectory
+            | Self::DownloadingArtifacts { .. }
+            | Self::Started { .. }
+            | Self::OutOfMemory { .. }
+            | Self::ShutdownDelay { .. }
+            | Self::Updated { .. }
+            | Self::TaskPaused { .. } => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+
+    /// How many bytes of text it carries.
+    #[must_use]
+    pub fn text_len(&self) -> usize {
+        self.clone().texts_mut().map(|text| text.len()).sum()
     }
 }
 

@@ -205,6 +205,9 @@ pub struct RestartCount {
     pub count: u32,
     /// Start of the current interval.
     pub window_start: Option<Timestamp>,
+    /// When the first attempt began, once a later one followed; for [`RestartPolicy::max_time`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_start: Option<Timestamp>,
 }
 
 #[cfg(test)]

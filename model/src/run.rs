@@ -55,6 +55,11 @@ pub struct Run {
     /// What its work stored for a later attempt or a resume.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub saved: Value,
+    /// What the executor has to find again after a restart of the node: the state of hooks, a driver's own data.
+    /// Opaque to everybody else and no part of the public record; it goes with the run's end. One that is missing or
+    /// cannot be read is null.
+    #[serde(skip)]
+    pub local: Value,
     /// What happened to it that its other fields do not tell.
     #[serde(default, skip_serializing_if = "EventLog::is_empty")]
     pub events: EventLog,
@@ -65,6 +70,8 @@ impl Run {
     pub const MAX_KEY: usize = 255;
     /// Largest parameters and largest saved state in bytes of JSON (Nomad's bound for a dispatch payload).
     pub const MAX_PARAMS: usize = 16 << 10;
+    /// Largest local state in bytes of JSON: half of what parameters and saved state leave of a record of 64 KiB.
+    pub const MAX_LOCAL: usize = 16 << 10;
 
     /// Where it is in its life.
     #[must_use]
@@ -89,7 +96,10 @@ impl Run {
         let life = self.life.apply(event)?;
         match life.state {
             RunState::Starting if life.attempt != self.life.attempt => self.started_at = Some(at),
-            state if state.is_terminal() => self.finished_at = Some(at),
+            state if state.is_terminal() => {
+                self.finished_at = Some(at);
+                self.local = Value::Null;
+            }
             _ => {}
         }
         self.life = life;

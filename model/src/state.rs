@@ -178,6 +178,8 @@ pub enum RunEvent {
         /// How it went out of sight.
         why: LostWhy,
     },
+    /// Something about the attempt was written down; where it is in its life stays as it is.
+    Noted,
     /// A later session found the attempt alive and goes on watching it.
     Adopted {
         /// The later session's epoch.
@@ -263,6 +265,7 @@ impl Life {
             (S::Starting | S::Running | S::Stopping { .. }, E::Adopted { epoch }) if epoch > self.epoch => {
                 Ok(Self { epoch, ..self })
             }
+            (S::Starting | S::Running | S::Stopping { .. }, E::Noted) => to(self.state),
             (S::Starting | S::Running | S::Stopping { .. }, _) => illegal,
         }
     }

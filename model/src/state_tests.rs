@@ -59,6 +59,7 @@ fn events() -> Vec<(&'static str, RunEvent)> {
         ("Canceled", E::Canceled { why: CancelWhy::Asked }),
         ("Interrupted", E::Interrupted),
         ("Lost", E::Lost { why: LostWhy::NodeDied }),
+        ("Noted", E::Noted),
         ("Adopted (newer epoch)", E::Adopted { epoch: EPOCH + 1 }),
         ("Adopted (same epoch)", E::Adopted { epoch: EPOCH }),
     ]
@@ -98,6 +99,7 @@ fn page() -> String {
             out += &match life.apply(event) {
                 Err(_) => " · |".to_owned(),
                 Ok(to) if to.epoch > life.epoch => " same, epoch raised |".to_owned(),
+                Ok(to) if to == life => " same |".to_owned(),
                 Ok(to) if to.attempt > life.attempt => format!(" {}, attempt + 1 |", word(&to.state)),
                 Ok(to) => format!(" {} |", word(&to.state)),
             };

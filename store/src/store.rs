@@ -243,6 +243,8 @@ pub struct Patch {
     pub restarts: Option<RestartCount>,
     /// What the work wants to find again.
     pub saved: Option<Value>,
+    /// What the executor has to find again; ignored by the edge that ends the run.
+    pub local: Option<Value>,
     /// What is worth telling.
     pub events: Vec<Event>,
 }

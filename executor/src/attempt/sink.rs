@@ -93,23 +93,7 @@ impl RunSink for Sink {
 
 /// The same event with its texts cut to what a record has room for.
 pub(super) fn bounded(mut what: EventKind) -> EventKind {
-    match &mut what {
-        EventKind::Restarting { end, reason, .. } => {
-            cut(end);
-            cut(reason);
-        }
-        EventKind::NotRestarting { reason } => cut(reason),
-        EventKind::KillFailed { error } | EventKind::OutputFailed { error } => cut(error),
-        EventKind::Message { source, text } => {
-            cut(source);
-            cut(text);
-        }
-        EventKind::Stopping { .. }
-        | EventKind::Killed
-        | EventKind::Interrupted { .. }
-        | EventKind::LostAttempt { .. }
-        | EventKind::Reattached => {}
-    }
+    what.texts_mut().for_each(cut);
     what
 }
 

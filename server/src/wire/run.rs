@@ -77,6 +77,8 @@ impl Run {
             restarts,
             outcome,
             saved,
+            // What the node keeps for itself is nobody's business.
+            local: _,
             events,
         } = run;
         Self {
@@ -376,7 +378,8 @@ pub struct Event {
     pub kind: String,
     /// For people.
     pub text: String,
-    /// How long it is until the next attempt, of the kind `restarting`.
+    /// How long what it tells of takes: until the next attempt (`restarting`), until it is killed (`killing`), until its
+    /// end begins (`shutdown_delay`).
     #[serde(default, with = "duration::optional", skip_serializing_if = "Option::is_none")]
     pub delay: Option<std::time::Duration>,
     /// Which attempt it is about, where it is about one.
@@ -397,6 +400,25 @@ impl Event {
             K::LostAttempt { attempt } => ("lost_attempt", Some(*attempt), None),
             K::Reattached => ("reattached", None, None),
             K::OutputFailed { .. } => ("output_failed", None, None),
+            K::Setup { .. } => ("setup", None, None),
+            K::SetupFailed { .. } => ("setup_failed", None, None),
+            K::BuildingDirectory => ("building_directory", None, None),
+            K::DownloadingArtifacts { .. } => ("downloading_artifacts", None, None),
+            K::ArtifactFailed { .. } => ("artifact_failed", None, None),
+            K::DriverFailed { .. } => ("driver_failed", None, None),
+            K::Started { attempt, .. } => ("started", Some(*attempt), None),
+            K::Terminated { attempt, .. } => ("terminated", Some(*attempt), None),
+            K::OutOfMemory { attempt } => ("out_of_memory", Some(*attempt), None),
+            K::Killing { grace, .. } => ("killing", None, Some(*grace)),
+            K::Signaling { .. } => ("signaling", None, None),
+            K::HookFailed { .. } => ("hook_failed", None, None),
+            K::ShutdownDelay { delay } => ("shutdown_delay", None, Some(*delay)),
+            K::ShutdownDelaySkipped { .. } => ("shutdown_delay_skipped", None, None),
+            K::RestoreFailed { .. } => ("restore_failed", None, None),
+            K::Updated { .. } => ("updated", None, None),
+            K::UpdateDeferred { .. } => ("update_deferred", None, None),
+            K::LimitsApplied { .. } => ("limits_applied", None, None),
+            K::TaskPaused { .. } => ("task_paused", None, None),
             K::Message { .. } => ("message", None, None),
         };
         Self { at: event.at, kind: kind.to_owned(), text: event.kind.text(), delay, attempt }

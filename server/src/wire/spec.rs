@@ -437,6 +437,7 @@ pub struct Restart {
     pub interval: Duration,
     #[serde(with = "duration::text")]
     pub delay: Duration,
+    #[serde(skip_serializing_if = "is_usual_jitter")]
     pub jitter: Decimal,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
@@ -449,6 +450,11 @@ pub struct Restart {
     pub max_time: Option<Duration>,
     pub on_success: bool,
     pub on_lost: OnLost,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_usual_jitter(jitter: &Decimal) -> bool {
+    *jitter == restart::RestartPolicy::JITTER
 }
 
 impl Default for Restart {

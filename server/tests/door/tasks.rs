@@ -41,7 +41,7 @@ async fn what_is_read_can_be_written_back_and_means_the_same() {
         "timezone": "Europe/Berlin", "offset": "-5m", "jitter": "1m", "splay": "2m", "grace": "20s",
         "catch_up": {"policy": "all", "window": "48h", "limit": 7, "rate": 2},
         "overlap": {"queue_all": {"max": 3}}, "concurrency": {"limit": 2, "key": "db"}, "priority": -3,
-        "restart": {"attempts": 3, "interval": "1h", "delay": "10s", "jitter": 0.25, "mode": "delay", "on_success": true, "on_lost": "restart"},
+        "restart": {"attempts": 3, "interval": "1h", "delay": "10s", "mode": "delay", "on_success": true, "on_lost": "restart"},
         "idempotent": true, "timeout": "1h", "kill": {"signal": "SIGINT", "grace": "9s"},
         "retention": {"runs": 5, "age": "24h"}, "max_output": 4096,
         "work": {"driver": "process", "argv": ["a", "b c"], "env": {"K": "v"}, "cwd": "/tmp", "stdin": "in"},

@@ -32,14 +32,14 @@ pub async fn a_run_lives_from_its_acceptance_to_its_end(subject: &mut dyn Subjec
     scene.advance(1);
     let mut edge = scene.edge(&begun, RunEvent::Succeeded);
     edge.patch.outcome = Some(Outcome { exit: Some(Exit::Code(0)), ..Outcome::success() });
-    edge.patch.restarts = Some(RestartCount { count: 2, window_start: Some(accepted) });
+    edge.patch.restarts = Some(RestartCount { count: 2, window_start: Some(accepted), first_start: None });
     edge.patch.saved = Some(json!({"at": 3}));
     edge.patch.events = vec![message(&scene, "done")];
     let ended = scene.applied(edge.clone()).await;
     let expect = Run {
         finished_at: Some(scene.now()),
         outcome: edge.patch.outcome,
-        restarts: RestartCount { count: 2, window_start: Some(accepted) },
+        restarts: RestartCount { count: 2, window_start: Some(accepted), first_start: None },
         saved: json!({"at": 3}),
         life: Life { state: RunState::Succeeded, ..begun.life },
         events: ended.events.clone(),
@@ -331,6 +331,29 @@ pub async fn notes_are_seen_at_once_written_with_the_next_edge_and_lost_with_the
     scene.reopen().await;
     assert_eq!(scene.read(kept.id).await, stopping);
     assert_eq!(scene.read(lost.id).await, lost);
+}
+
+pub async fn what_the_executor_has_to_find_again_is_written_at_once_and_goes_with_the_end(
+    subject: &mut dyn Subject,
+) {
+    let mut scene = Scene::new(subject).await;
+    let task = scene.task("a").await;
+    let (kept, ended) = (scene.at_work(&task).await, scene.at_work(&task).await);
+    for run in [&kept, &ended] {
+        let mut edge = scene.edge(run, RunEvent::Noted);
+        edge.patch.local = Some(json!({"hooks": {"warm": 1}}));
+        let noted = scene.applied(edge.clone()).await;
+        assert_eq!((noted.life, &noted.local), (run.life, &json!({"hooks": {"warm": 1}})));
+        edge.fence.attempt += 1;
+        assert!(matches!(scene.step(edge).await, EdgeAnswer::Stale(_)));
+    }
+    scene.reopen().await;
+    assert_eq!(scene.read(kept.id).await.local, json!({"hooks": {"warm": 1}}));
+    let again = scene.happens(&kept, RunEvent::Restarting { at: scene.now() }).await;
+    assert_eq!(again.local, json!({"hooks": {"warm": 1}}), "it is the run's, not the attempt's");
+    let mut edge = scene.edge(&ended, RunEvent::Succeeded);
+    edge.patch.local = Some(json!(1));
+    assert_eq!(scene.applied(edge).await.local, json!(null));
 }
 
 pub async fn a_run_that_grows_too_large_can_still_end(subject: &mut dyn Subject) {

@@ -132,6 +132,7 @@ impl<'a> Scene<'a> {
             restarts: RestartCount::default(),
             outcome: None,
             saved: Value::Null,
+            local: Value::Null,
             events: EventLog::default(),
         }
     }

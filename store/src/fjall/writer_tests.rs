@@ -75,6 +75,7 @@ fn run(id: u64) -> Run {
         restarts: RestartCount::default(),
         outcome: None,
         saved: Value::Null,
+        local: Value::Null,
         events: EventLog::default(),
     }
 }

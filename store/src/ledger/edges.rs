@@ -57,6 +57,7 @@ impl<T: Tables> Court<'_, T> {
             RunEvent::Due { .. } => return Ok(None),
             RunEvent::Adopted { .. }
             | RunEvent::Started
+            | RunEvent::Noted
             | RunEvent::StopAsked { .. }
             | RunEvent::Succeeded
             | RunEvent::Failed
@@ -78,6 +79,9 @@ impl<T: Tables> Court<'_, T> {
         }
         if let Some(saved) = patch.saved {
             after.saved = saved;
+        }
+        if let Some(local) = patch.local.filter(|_| !after.state().is_terminal()) {
+            after.local = local;
         }
         for event in patch.events {
             after.events.push(event);

@@ -64,6 +64,10 @@ pub(super) fn fit(run: &mut Run, at: Timestamp) {
         run.saved = Value::Null;
         gone.push("the saved state");
     }
+    if of_run(run) > MAX_RECORD - FIXED && !run.local.is_null() {
+        run.local = Value::Null;
+        gone.push("the local state");
+    }
     let text = format!("the record grew too large; not kept: {}", gone.join(", "));
     run.events.push(Event { at, kind: EventKind::Message { source: "store".to_owned(), text } });
 }
@@ -79,23 +83,13 @@ pub(super) fn of_run(run: &Run) -> usize {
         + key
         + of_value(&run.params)
         + of_value(&run.saved)
+        + of_value(&run.local)
         + outcome
         + run.events.iter().map(of_event).sum::<usize>()
 }
 
 fn of_event(event: &Event) -> usize {
-    let text = match &event.kind {
-        EventKind::Restarting { end, reason, .. } => end.len() + reason.len(),
-        EventKind::NotRestarting { reason } => reason.len(),
-        EventKind::KillFailed { error } | EventKind::OutputFailed { error } => error.len(),
-        EventKind::Message { source, text } => source.len() + text.len(),
-        EventKind::Stopping { .. }
-        | EventKind::Killed
-        | EventKind::Interrupted { .. }
-        | EventKind::LostAttempt { .. }
-        | EventKind::Reattached => 0,
-    };
-    EVENT + text
+    EVENT + event.kind.text_len()
 }
 
 /// Bytes of a value as JSON. An escaped character counts as one: the stored form does not escape.
@@ -136,6 +130,7 @@ mod tests {
             restarts: RestartCount::default(),
             outcome: None,
             saved: Value::Null,
+            local: Value::Null,
             events: EventLog::default(),
         }
     }

@@ -24,7 +24,7 @@ pub(super) struct OutcomeTwin {
 
 #[derive(Debug, PartialEq, Encode, Decode)]
 #[cbor(flat)]
-enum ExitTwin {
+pub(super) enum ExitTwin {
     #[n(0)]
     Code(#[n(0)] i32),
     #[n(1)]
@@ -51,13 +51,28 @@ struct OutputTwin {
     dropped: Option<u64>,
 }
 
+impl From<Exit> for ExitTwin {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Code(code) => Self::Code(code),
+            Exit::Signal(signal) => Self::Signal(signal),
+        }
+    }
+}
+
+impl From<ExitTwin> for Exit {
+    fn from(exit: ExitTwin) -> Self {
+        match exit {
+            ExitTwin::Code(code) => Self::Code(code),
+            ExitTwin::Signal(signal) => Self::Signal(signal),
+        }
+    }
+}
+
 impl From<&Outcome> for OutcomeTwin {
     fn from(outcome: &Outcome) -> Self {
         Self {
-            exit: outcome.exit.map(|exit| match exit {
-                Exit::Code(code) => ExitTwin::Code(code),
-                Exit::Signal(signal) => ExitTwin::Signal(signal),
-            }),
+            exit: outcome.exit.map(ExitTwin::from),
             error: outcome.error.as_ref().map(|failure| FailureTwin {
                 kind: failure.kind.into(),
                 message: failure.message.clone(),
@@ -77,10 +92,7 @@ impl TryFrom<OutcomeTwin> for Outcome {
 
     fn try_from(twin: OutcomeTwin) -> Result<Self, Unreadable> {
         Ok(Self {
-            exit: twin.exit.map(|exit| match exit {
-                ExitTwin::Code(code) => Exit::Code(code),
-                ExitTwin::Signal(signal) => Exit::Signal(signal),
-            }),
+            exit: twin.exit.map(Exit::from),
             error: twin.error.map(|failure| Failure {
                 kind: failure.kind.into(),
                 message: failure.message,

@@ -84,6 +84,12 @@ struct RestTwin {
     saved: Option<ByteVec>,
     #[n(8)]
     events: Option<EventLogTwin>,
+    /// One that cannot be read is left out, never in the way.
+    #[n(9)]
+    local: Option<ByteVec>,
+    /// The start of the first attempt, from `accepted_at`.
+    #[n(10)]
+    first_start: Option<Nanos>,
 }
 
 /// What some states carry.
@@ -152,6 +158,8 @@ impl From<&Run> for RunTwin {
             window_start: run.restarts.window_start.map(|at| Nanos::between(accepted_at, at)),
             saved: some_json(&run.saved),
             events: EventLogTwin::of(&run.events, accepted_at),
+            local: some_json(&run.local),
+            first_start: run.restarts.first_start.map(|at| Nanos::between(accepted_at, at)),
         };
         Self {
             task: run.task.get(),
@@ -208,9 +216,11 @@ impl RunTwin {
             restarts: RestartCount {
                 count: rest.restarts.unwrap_or_default(),
                 window_start: rest.window_start.map(|at| at.after(accepted)).transpose()?,
+                first_start: rest.first_start.map(|at| at.after(accepted)).transpose()?,
             },
             outcome: self.outcome.map(TryInto::try_into).transpose()?,
             saved: value_or_null(rest.saved)?,
+            local: value_or_null(rest.local).unwrap_or_default(),
             events: rest.events.map(|log| log.log(accepted)).transpose()?.unwrap_or_default(),
         })
     }

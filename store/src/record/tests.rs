@@ -43,11 +43,59 @@ fn finished_noop() -> Run {
         restarts: RestartCount::default(),
         outcome: Some(Outcome::success()),
         saved: Value::Null,
+        local: Value::Null,
         events: EventLog::default(),
     }
 }
 
-/// A run that uses every field.
+/// The kinds of events that came after the first ones.
+fn later_kinds() -> Vec<EventKind> {
+    let text = |text: &str| text.to_owned();
+    vec![
+        EventKind::Setup { text: text("a user is looked up") },
+        EventKind::SetupFailed { error: text("no such user") },
+        EventKind::BuildingDirectory,
+        EventKind::DownloadingArtifacts { count: 2 },
+        EventKind::ArtifactFailed { artifact: text("https://example.org/a"), error: text("404") },
+        EventKind::DriverFailed { error: text("no room") },
+        EventKind::Started { attempt: 1, pid: None },
+        EventKind::Started { attempt: 2, pid: Some(4711) },
+        EventKind::Terminated { attempt: 1, exit: Some(Exit::Signal(9)), message: text("core dumped") },
+        EventKind::Terminated { attempt: 2, exit: None, message: String::new() },
+        EventKind::OutOfMemory { attempt: 2 },
+        EventKind::Killing { signal: text("SIGTERM"), grace: Duration::new(5, 1) },
+        EventKind::Signaling { signal: text("SIGHUP"), reason: String::new() },
+        EventKind::Signaling { signal: text("SIGHUP"), reason: text("a new certificate") },
+        EventKind::HookFailed { phase: text("prestart"), hook: text("warm"), error: text("exit code 1") },
+        EventKind::ShutdownDelay { delay: Duration::from_secs(2) },
+        EventKind::ShutdownDelaySkipped { reason: text("it has ended") },
+        EventKind::RestoreFailed { error: text("no such process") },
+        EventKind::Updated { revision: 7 },
+        EventKind::UpdateDeferred { revision: 8, reason: text("another program") },
+        EventKind::LimitsApplied { layer: text("a control group") },
+        EventKind::TaskPaused { failures: 3 },
+    ]
+}
+
+/// A run that uses the fields that came after the first ones.
+fn later_run() -> Run {
+    let at = |secs| NOON + SignedDuration::from_secs(secs);
+    let mut events = EventLog::default();
+    for (n, kind) in later_kinds().into_iter().enumerate() {
+        events.push(Event { at: at(n as i64), kind });
+    }
+    Run {
+        life: Life { state: RunState::Running, attempt: 2, epoch: 12 },
+        restarts: RestartCount { count: 1, window_start: Some(at(5)), first_start: Some(at(1)) },
+        local: json!({"hooks": {"warm": {"done": true}}}),
+        finished_at: None,
+        outcome: None,
+        events,
+        ..finished_noop()
+    }
+}
+
+/// A run that uses every field of the first layout.
 fn full_run() -> Run {
     let at = |secs| NOON + SignedDuration::from_secs(secs);
     let kinds = [
@@ -84,7 +132,7 @@ fn full_run() -> Run {
         forced: true,
         params: json!({"a": [1, 2.5, null], "b": "ü"}),
         idempotency_key: Some("key-1".into()),
-        restarts: RestartCount { count: 3, window_start: Some(at(5)) },
+        restarts: RestartCount { count: 3, window_start: Some(at(5)), first_start: None },
         outcome: Some(Outcome {
             exit: Some(Exit::Signal(15)),
             error: Some(Failure::new(FailureKind::Timeout, "took longer than 5s").recoverable()),
@@ -185,6 +233,7 @@ fn records_of_version_1_are_read_and_written_byte_for_byte() {
     let records = states.chain([
         ("run-noop".to_owned(), run(finished_noop())),
         ("run-full".to_owned(), run(full_run())),
+        ("run-later".to_owned(), run(later_run())),
         ("task".to_owned(), {
             let record = encode_task(&task).unwrap();
             let back = decode_task(&record) == Ok(task);
@@ -226,6 +275,16 @@ fn fields_of_a_later_build_are_passed_over() {
     later[1] = 0x8e;
     later.extend([0xa0, 0x63, b'n', b'e', b'w']);
     assert_eq!(decode_run(run.id, &later), Ok(run));
+}
+
+#[test]
+fn a_local_state_that_cannot_be_read_is_none_and_in_nobodys_way() {
+    let run = later_run();
+    let mut record = encode_run(&run);
+    let text = br#"{"hooks""#;
+    let at = record.windows(text.len()).position(|bytes| bytes == text).unwrap();
+    record[at] = b'!';
+    assert_eq!(decode_run(run.id, &record), Ok(Run { local: Value::Null, ..run }));
 }
 
 #[test]
@@ -316,6 +375,7 @@ fn event() -> impl Strategy<Value = Event> {
         any::<u32>().prop_map(|attempt| EventKind::LostAttempt { attempt }),
         Just(EventKind::Reattached),
         any::<(String, String)>().prop_map(|(source, text)| EventKind::Message { source, text }),
+        proptest::sample::select(later_kinds()),
     ];
     (instant(), kind).prop_map(|(at, kind)| Event { at, kind })
 }
@@ -341,7 +401,8 @@ prop_compose! {
         params in json_value(),
         saved in json_value(),
         key in option::of(any::<String>()),
-        restarts in (any::<u32>(), option::of(instant())),
+        restarts in (any::<u32>(), option::of(instant()), option::of(instant())),
+        local in json_value(),
         outcome in option::of(outcome()),
         log in vec(event(), 0..40),
     ) -> Run {
@@ -369,9 +430,10 @@ prop_compose! {
             forced,
             params,
             idempotency_key: key,
-            restarts: RestartCount { count: restarts.0, window_start: restarts.1 },
+            restarts: RestartCount { count: restarts.0, window_start: restarts.1, first_start: restarts.2 },
             outcome,
             saved,
+            local,
             events,
         }
     }

@@ -84,6 +84,7 @@ impl Node {
             restarts: restart::RestartCount::default(),
             outcome: None,
             saved: serde_json::Value::Null,
+            local: serde_json::Value::Null,
             events: event::EventLog::default(),
         }
     }
