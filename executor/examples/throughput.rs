@@ -37,6 +37,7 @@ fn run_of(id: u64, task: &Task, now: Timestamp) -> Option<Run> {
         restarts: Default::default(),
         outcome: None,
         saved: serde_json::Value::Null,
+        local: serde_json::Value::Null,
         events: Default::default(),
     })
 }

@@ -11,6 +11,7 @@ mod deadline;
 mod end;
 mod exited;
 mod finish;
+mod keep;
 mod local;
 mod phase;
 mod poststart;

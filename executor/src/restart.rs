@@ -116,7 +116,7 @@ fn counted(policy: &RestartPolicy, count: RestartCount, now: Timestamp) -> (Rest
         Some(start) if now < end_of(start) => {
             (RestartCount { count: count.count.saturating_add(1), ..count }, end_of(start))
         }
-        _ => (RestartCount { count: 1, window_start: Some(now) }, end_of(now)),
+        _ => (RestartCount { count: 1, window_start: Some(now), ..count }, end_of(now)),
     }
 }
 
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn rs05_killed_wins_without_delay_and_without_being_counted() {
         let chance = Chance::from_seed(1);
-        let count = RestartCount { count: 2, window_start: Some(START) };
+        let count = RestartCount { count: 2, window_start: Some(START), first_start: None };
         for policy in [policy(RestartMode::Delay), RestartPolicy::default()] {
             assert_eq!(decide(&policy, count, Happened::Killed, at(1), &chance), (Decision::Killed, count));
         }
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn a_clock_set_back_never_makes_the_wait_longer_than_the_interval() {
         let policy = policy(RestartMode::Delay);
-        let count = RestartCount { count: 3, window_start: Some(at(1_000_000)) };
+        let count = RestartCount { count: 3, window_start: Some(at(1_000_000)), first_start: None };
         let (decision, _) = decide(&policy, count, Happened::Ended(&exit(1)), START, &Chance::from_seed(1));
         assert_eq!(delay_of(&decision), policy.interval);
     }
@@ -317,7 +317,7 @@ mod tests {
                 attempts, interval: Duration::from_secs(interval), delay: Duration::from_secs(delay),
                 mode: if wait { RestartMode::Delay } else { RestartMode::Fail }, on_success, ..RestartPolicy::default()
             };
-            let count = RestartCount { count, window_start: window.map(|s| at(i64::from(s))) };
+            let count = RestartCount { count, window_start: window.map(|s| at(i64::from(s))), first_start: None };
             let outcome = exit(i32::from(!success));
             let (decision, after) = decide(&policy, count, Happened::Ended(&outcome), START, &Chance::from_seed(seed));
             if let Decision::Restart { delay, .. } = decision {

@@ -243,12 +243,12 @@ pub enum EventKind {
         /// The revision that holds for it now.
         revision: u64,
     },
-    /// A change of its task did not reach it; it goes on as it was started.
+    /// A change of its task reached it while it worked, but for some parts.
     UpdateDeferred {
-        /// The revision that does not hold for it.
+        /// The revision that holds for it now.
         revision: u64,
-        /// Why.
-        reason: String,
+        /// The parts that hold from its next attempt on only.
+        parts: String,
     },
     /// How the limits of its task are kept on this machine.
     LimitsApplied {
@@ -323,9 +323,9 @@ impl EventKind {
             Self::ShutdownDelay { delay } => format!("its end waits for {}", duration::format(*delay)),
             Self::ShutdownDelaySkipped { reason } => format!("its end does not wait: {reason}"),
             Self::RestoreFailed { error } => format!("could not be found again: {error}"),
-            Self::Updated { revision } => format!("goes on by revision {revision} of its task"),
-            Self::UpdateDeferred { revision, reason } => {
-                format!("revision {revision} of its task does not hold for it: {reason}")
+            Self::Updated { revision } => format!("follows revision {revision} of its task"),
+            Self::UpdateDeferred { revision, parts } => {
+                format!("follows revision {revision} of its task; from its next attempt on: {parts}")
             }
             Self::LimitsApplied { layer } => format!("limits are kept by {layer}"),
             Self::TaskPaused { failures } => {
@@ -344,9 +344,8 @@ impl EventKind {
             Self::HookFailed { phase: _, hook, error } => (Some(hook), Some(error)),
             Self::Signaling { signal, reason } => (Some(signal), Some(reason)),
             Self::Message { source, text } => (Some(source), Some(text)),
-            Self::NotRestarting { reason }
-            | Self::ShutdownDelaySkipped { reason }
-            | Self::UpdateDeferred { reason, .. } => (Some(reason), None),
+            Self::NotRestarting { reason } | Self::ShutdownDelaySkipped { reason } => (Some(reason), None),
+            Self::UpdateDeferred { parts, .. } => (Some(parts), None),
             Self::KillFailed { error }
             | Self::OutputFailed { error }
             | Self::SetupFailed { error }

@@ -182,6 +182,7 @@ fn again(core: &Core, task: &Task, old: &Run, trigger: Trigger, saved: Value) ->
         restarts: Default::default(),
         outcome: None,
         saved,
+        local: Value::Null,
         events: Default::default(),
     }
 }

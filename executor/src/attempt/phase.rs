@@ -33,7 +33,7 @@ impl Hooks {
         if list.is_empty() {
             return None;
         }
-        Some(Box::new(Self { list, local: Local::restore(&serde_json::Value::Null) }))
+        Some(Box::new(Self { list, local: Local::restore(&attempt.run.local) }))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::deadline::Deadline;
 use super::phase::{self, Hooks};
-use super::{Ended, Life, wait};
+use super::{Ended, Life, keep, wait};
 use crate::guard::guarded;
 use crate::hook::{Prestarted, Setup};
 use punctual_model::{Failure, FailureKind};
@@ -29,7 +29,7 @@ async fn ask_all(life: &mut Life, hooks: &mut Hooks, deadline: &mut Deadline) ->
             None => {
                 let did = ask(life, hooks, number, deadline).await?;
                 if hooks.local.remember(hooks.list[number].name(), did.clone()) {
-                    life.sink.local(hooks.local.stored());
+                    keep::keep(life, hooks.local.stored()).await;
                 }
                 did
             }

@@ -58,11 +58,8 @@ impl Sink {
 
     /// A hook has failed.
     pub(super) fn hook_failed(&self, hook: &str, phase: &str, error: String) {
-        self.event(EventKind::Message { source: format!("{phase} hook {hook}"), text: error });
+        self.event(EventKind::HookFailed { phase: phase.to_owned(), hook: hook.to_owned(), error });
     }
-
-    /// The local state of the run has changed.
-    pub(super) fn local(&self, _local: Value) {}
 
     fn empty(&self) -> SoftNote {
         SoftNote { run: self.run, fence: self.fence, started: false, events: Vec::new(), saved: None }

@@ -42,12 +42,9 @@ fn waits(used: &TaskSpec, newest: &TaskSpec) -> Vec<&'static str> {
     parts.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }
 
-fn told(revision: u64, waits: &[&str]) -> EventKind {
-    let text = match waits {
-        [] => format!("follows revision {revision} of its task"),
-        waits => {
-            format!("follows revision {revision} of its task; from its next attempt on: {}", waits.join(", "))
-        }
-    };
-    EventKind::Message { source: "task".to_owned(), text }
+fn told(revision: u64, waits: &[&'static str]) -> EventKind {
+    match waits {
+        [] => EventKind::Updated { revision },
+        waits => EventKind::UpdateDeferred { revision, parts: waits.join(", ") },
+    }
 }

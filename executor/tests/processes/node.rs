@@ -113,6 +113,7 @@ impl Node {
             restarts: Default::default(),
             outcome: None,
             saved: Default::default(),
+            local: Default::default(),
             events: Default::default(),
         }
     }

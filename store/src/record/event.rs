@@ -188,7 +188,7 @@ enum KindTwin {
         #[n(0)]
         revision: u64,
         #[n(1)]
-        reason: String,
+        parts: String,
     },
     #[n(27)]
     LimitsApplied {
@@ -264,16 +264,14 @@ fn kind_twin(kind: &EventKind) -> KindTwin {
         EventKind::Signaling { signal, reason } => {
             KindTwin::Signaling { signal, reason: (!reason.is_empty()).then_some(reason) }
         }
-        EventKind::HookFailed { phase, hook, error } => {
-            KindTwin::HookFailed { phase, hook, error }
-        }
+        EventKind::HookFailed { phase, hook, error } => KindTwin::HookFailed { phase, hook, error },
         EventKind::ShutdownDelay { delay } => {
             KindTwin::ShutdownDelay { delay_secs: delay.as_secs(), delay_nanos: delay.subsec_nanos() }
         }
         EventKind::ShutdownDelaySkipped { reason } => KindTwin::ShutdownDelaySkipped { reason },
         EventKind::RestoreFailed { error } => KindTwin::RestoreFailed { error },
         EventKind::Updated { revision } => KindTwin::Updated { revision },
-        EventKind::UpdateDeferred { revision, reason } => KindTwin::UpdateDeferred { revision, reason },
+        EventKind::UpdateDeferred { revision, parts } => KindTwin::UpdateDeferred { revision, parts },
         EventKind::LimitsApplied { layer } => KindTwin::LimitsApplied { layer },
         EventKind::TaskPaused { failures } => KindTwin::TaskPaused { failures },
     }
@@ -312,16 +310,14 @@ fn kind(twin: KindTwin) -> EventKind {
         KindTwin::Signaling { signal, reason } => {
             EventKind::Signaling { signal, reason: reason.unwrap_or_default() }
         }
-        KindTwin::HookFailed { phase, hook, error } => {
-            EventKind::HookFailed { phase, hook, error }
-        }
+        KindTwin::HookFailed { phase, hook, error } => EventKind::HookFailed { phase, hook, error },
         KindTwin::ShutdownDelay { delay_secs, delay_nanos } => {
             EventKind::ShutdownDelay { delay: span(delay_secs, delay_nanos) }
         }
         KindTwin::ShutdownDelaySkipped { reason } => EventKind::ShutdownDelaySkipped { reason },
         KindTwin::RestoreFailed { error } => EventKind::RestoreFailed { error },
         KindTwin::Updated { revision } => EventKind::Updated { revision },
-        KindTwin::UpdateDeferred { revision, reason } => EventKind::UpdateDeferred { revision, reason },
+        KindTwin::UpdateDeferred { revision, parts } => EventKind::UpdateDeferred { revision, parts },
         KindTwin::LimitsApplied { layer } => EventKind::LimitsApplied { layer },
         KindTwin::TaskPaused { failures } => EventKind::TaskPaused { failures },
     }

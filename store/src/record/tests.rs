@@ -71,7 +71,7 @@ fn later_kinds() -> Vec<EventKind> {
         EventKind::ShutdownDelaySkipped { reason: text("it has ended") },
         EventKind::RestoreFailed { error: text("no such process") },
         EventKind::Updated { revision: 7 },
-        EventKind::UpdateDeferred { revision: 8, reason: text("another program") },
+        EventKind::UpdateDeferred { revision: 8, parts: text("another program") },
         EventKind::LimitsApplied { layer: text("a control group") },
         EventKind::TaskPaused { failures: 3 },
     ]

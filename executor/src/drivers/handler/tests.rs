@@ -71,6 +71,7 @@ fn attempt(name: &str, args: Value, params: Value, saved: Value) -> Attempt {
         restarts: Default::default(),
         outcome: None,
         saved,
+        local: Value::Null,
         events: Default::default(),
     };
     Attempt::new(Arc::new(run), Arc::new(task))

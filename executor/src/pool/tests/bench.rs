@@ -173,6 +173,7 @@ impl Bench {
             restarts: Default::default(),
             outcome: None,
             saved: Default::default(),
+            local: Default::default(),
             events: Default::default(),
         }
     }
@@ -253,7 +254,11 @@ pub(crate) fn events(run: &Run) -> Vec<&'static str> {
             EventKind::LostAttempt { .. } => "lost attempt",
             EventKind::Reattached => "reattached",
             EventKind::OutputFailed { .. } => "output failed",
+            EventKind::HookFailed { .. } => "hook failed",
+            EventKind::Updated { .. } => "updated",
+            EventKind::UpdateDeferred { .. } => "update deferred",
             EventKind::Message { .. } => "message",
+            other => panic!("no test has asked for {other:?} yet"),
         })
         .collect()
 }
