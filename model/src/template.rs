@@ -357,6 +357,7 @@ mod tests {
             restarts: Default::default(),
             outcome: None,
             saved: Value::Null,
+            local: Value::Null,
             events: Default::default(),
         };
         (run, task)
