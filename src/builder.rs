@@ -189,20 +189,20 @@ impl Builder {
         };
         let zone = self.default_zone.as_deref().map(Zone::get).transpose()?.unwrap_or_else(Zone::utc);
         let (store, outputs, home) = open(self.memory, self.options, &clock).await?;
-        // What a dead process left alive ends before anybody judges its run.
+        // What a dead process left alive, and nobody keeps, ends before anybody judges its run.
         ProcessDriver::reap_leftovers(&home, &*clock).await;
 
         let session = store.open_session(&self.node).await?;
         let ids = Arc::new(IdGenerator::new(Arc::clone(&clock)));
         ids.raise_floor(session.id_floor);
+        let home = Arc::new(home);
         let (pool, executor) = match self.executor {
             Some(executor) => (None, executor),
             None => {
-                let home = Arc::new(home);
                 let mut pool = Pool::builder(Arc::clone(&store), session.clone(), Arc::clone(&clock))
                     .driver(HandlerDriver::new(self.handlers, Arc::clone(&clock)))
                     .driver(ProcessDriver::process(Arc::clone(&home), Arc::clone(&clock)))
-                    .driver(ProcessDriver::shell(home, Arc::clone(&clock)))
+                    .driver(ProcessDriver::shell(Arc::clone(&home), Arc::clone(&clock)))
                     .outputs(outputs.clone())
                     .limits(self.limits);
                 #[cfg(feature = "http")]
@@ -232,7 +232,11 @@ impl Builder {
             output: Arc::new(outputs.clone()),
         });
         let rooms = Rooms { store, session, clock, scheduler, pool, outputs, coordinator };
-        Punctual::open(rooms, self.stop_grace).await
+        let clock = Arc::clone(&rooms.clock);
+        let punctual = Punctual::open(rooms, self.stop_grace).await?;
+        // Every run is judged: what is still kept of processes belongs to none.
+        ProcessDriver::sweep(&home, &*clock).await;
+        Ok(punctual)
     }
 }
 

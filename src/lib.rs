@@ -61,6 +61,7 @@ pub use shutdown::shutdown_signal;
 pub use punctual_clock as clock;
 pub use punctual_coordinator as coordinator;
 pub use punctual_executor as executor;
+pub use punctual_executor::shim;
 pub use punctual_model as model;
 pub use punctual_scheduler as scheduler;
 pub use punctual_store as store;

@@ -23,11 +23,12 @@ mod update;
 mod wait;
 
 use crate::collector::End;
-use crate::driver::{Attempt, Handle};
+use crate::driver::{Attempt, Handle, Seen};
 use crate::engine::Engine;
 use crate::seats::Seat;
 use crate::working::{Order, Working};
 use deadline::Deadline;
+use jiff::Timestamp;
 use phase::Hooks;
 use punctual_faults::{Defect, crash_point, seeded};
 use punctual_model::{Failure, Outcome, Run, RunEvent, StopWhy, Task};
@@ -68,7 +69,6 @@ impl Job {
 }
 
 /// How an attempt ended.
-#[derive(Debug)]
 struct Ended {
     outcome: Outcome,
     cause: Cause,
@@ -118,12 +118,19 @@ struct Life {
     hooks: Option<Box<Hooks>>,
     /// Whether the work was found alive.
     reattached: bool,
+    /// Of work that is over: what is to be told when its end is recorded.
+    handle: Option<Box<dyn Handle>>,
 }
 
 impl Life {
     /// The definition that holds now: what is not part of the work itself applies at once.
     fn definition(&self) -> Arc<Task> {
         self.working.newer_than(&self.attempt.task).unwrap_or_else(|| Arc::clone(&self.attempt.task))
+    }
+
+    /// What more is known of the end of the work.
+    fn seen(&self) -> Seen {
+        self.handle.as_ref().map(|handle| handle.seen()).unwrap_or_default()
     }
 }
 
@@ -155,7 +162,7 @@ async fn in_span(engine: Arc<Engine>, job: Job, span: Span) {
         Some(found) => (Some(found.handle), found.sink),
         None => (None, Arc::new(Sink::new(&engine, &attempt))),
     };
-    let hand_in = HandIn {
+    let mut hand_in = HandIn {
         engine: Arc::clone(&engine),
         fence: Fence::of(&attempt.run),
         working: Arc::clone(&working),
@@ -163,19 +170,23 @@ async fn in_span(engine: Arc<Engine>, job: Job, span: Span) {
         sink: Arc::clone(&sink),
         begun,
         span,
+        at: None,
+        handle: None,
         done: false,
     };
     let reattached = found.is_some();
     let mut deadline = Deadline::new(&engine, &attempt, reattached);
     info!(trigger = attempt.run.trigger.as_str(), scheduled_for = %attempt.run.scheduled_for, "attempt starts");
     let hooks = Hooks::of(&engine, &attempt);
-    let mut life = Life { engine, attempt, working, sink, hooks, reattached };
+    let mut life = Life { engine, attempt, working, sink, hooks, reattached, handle: None };
     if reattached {
         life.attempt.setup = life.hooks.as_ref().and_then(|hooks| hooks.setup());
     }
     let end = steps(&mut life, &mut deadline, found).await;
     // The work is over; the next one need not wait for this one's record.
     drop(seat);
+    hand_in.at = life.seen().at;
+    hand_in.handle = life.handle.take();
     hand_in.finish(end).await;
 }
 
@@ -216,16 +227,17 @@ async fn work(life: &mut Life, deadline: &mut Deadline, found: Option<Box<dyn Ha
             }
         }
     };
-    let life = &*life;
-    let mut ended = match poststart::poststart(life, deadline).await {
-        Some(failure) => Box::pin(stop::end_failed(life, &*handle, failure)).await,
-        None => match wait::wait(life, &*handle, deadline).await {
+    let shared = &*life;
+    let mut ended = match poststart::poststart(shared, deadline).await {
+        Some(failure) => Box::pin(stop::end_failed(shared, &*handle, failure)).await,
+        None => match wait::wait(shared, &*handle, deadline).await {
             wait::Waited::Ended(outcome) => Ended { outcome, cause: Cause::Itself },
             // Seldom, and large: a box of its own keeps the task of every attempt small.
-            wait::Waited::Stop(order) => Box::pin(stop::stop(life, &*handle, order)).await,
+            wait::Waited::Stop(order) => Box::pin(stop::stop(shared, &*handle, order)).await,
         },
     };
-    exited::exited(life, &mut ended).await;
+    exited::exited(shared, &mut ended).await;
+    life.handle = Some(handle);
     ended
 }
 
@@ -239,6 +251,9 @@ struct HandIn {
     sink: Arc<Sink>,
     begun: Duration,
     span: Span,
+    /// When it ended, if that is known better than by now.
+    at: Option<Timestamp>,
+    handle: Option<Box<dyn Handle>>,
     done: bool,
 }
 
@@ -261,13 +276,10 @@ impl HandIn {
 
     fn send(&mut self, event: RunEvent, patch: Patch) {
         self.done = true;
-        let edge = punctual_store::Edge {
-            run: self.attempt.run.id,
-            fence: self.fence,
-            event,
-            at: self.engine.clock.now(),
-            patch,
-        };
+        // Never before its start, whatever the wall clock did in between, and never after now.
+        let (now, run) = (self.engine.clock.now(), &self.attempt.run);
+        let at = self.at.map_or(now, |at| at.max(run.started_at.unwrap_or(run.accepted_at)).min(now));
+        let edge = punctual_store::Edge { run: self.attempt.run.id, fence: self.fence, event, at, patch };
         if seeded(Defect::PromiseBeforeRecord) {
             let mut run = Run::clone(&self.attempt.run);
             if run.apply(event, edge.at).is_ok() && run.state().is_terminal() {
@@ -281,6 +293,7 @@ impl HandIn {
             working: Arc::clone(&self.working),
             took: self.engine.clock.monotonic().saturating_sub(self.begun),
             span: self.span.clone(),
+            handle: self.handle.take(),
         };
         // The collector takes ends as long as there is an engine.
         if let Err(unsent) = self.engine.ends.send(end) {

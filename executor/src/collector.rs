@@ -9,6 +9,7 @@
 //! nothing waits while there is nothing to wait for.
 
 use crate::attempt;
+use crate::driver::Handle;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::working::Working;
@@ -28,7 +29,6 @@ const IN_FLIGHT: usize = 2;
 const BATCH: usize = 4096;
 
 /// The end of one attempt, as it is to be written.
-#[derive(Debug)]
 pub(crate) struct End {
     pub(crate) edge: Edge,
     pub(crate) task: Arc<Task>,
@@ -37,6 +37,8 @@ pub(crate) struct End {
     pub(crate) took: Duration,
     /// The attempt's span, for the line that tells its end.
     pub(crate) span: Span,
+    /// What is told that the end is recorded.
+    pub(crate) handle: Option<Box<dyn Handle>>,
 }
 
 /// Collects until the executor is over.
@@ -134,6 +136,9 @@ fn settle(engine: &Arc<Engine>, batch: Vec<End>, answers: Vec<EdgeAnswer>) {
                 }
                 (_, RunEvent::Interrupted) => counters.interrupted += 1,
                 (_, _) => counters.restarted += 1,
+            }
+            if let Some(handle) = end.handle {
+                handle.recorded();
             }
             if let Some(run) = &run {
                 waiting |= run.state().is_waiting();

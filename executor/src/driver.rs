@@ -1,7 +1,9 @@
 //! What starts and watches one kind of work.
 
 use crate::hook::Setup;
+use crate::output::Outputs;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use punctual_model::event::EventKind;
 use punctual_model::{Failure, Outcome, Run, Task};
 use serde_json::Value;
@@ -81,6 +83,24 @@ pub trait Handle: Send + Sync {
 
     /// Leaves it alone, because the node stops. `true` if it goes on by itself and can be recovered later.
     async fn detach(&self) -> bool;
+
+    /// What more is known of the end that [`Self::wait`] has answered.
+    fn seen(&self) -> Seen {
+        Seen::default()
+    }
+
+    /// The end is recorded: whatever was kept so that a later session could find it may go. A handle that is
+    /// dropped without this leaves its work, or the end of it, to be recovered.
+    fn recorded(&self) {}
+}
+
+/// What is known of an end besides its outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// When it was, where that is known better than by the moment at which we heard of it.
+    pub at: Option<Timestamp>,
+    /// Nobody saw it; all that is known is that nothing of it lives.
+    pub lost: bool,
 }
 
 /// Where an attempt's words go while it lives.
@@ -93,6 +113,12 @@ pub trait RunSink: Send + Sync {
 
     /// What the work wants to find again in a later attempt or a resume.
     fn save(&self, state: Value);
+
+    /// Where a driver may write output past this sink, because its work outlives the process that the sink is in:
+    /// outputs on a disk. None if there is no such place, and everything has to come through here.
+    fn outputs(&self) -> Option<Outputs> {
+        None
+    }
 }
 
 /// Which output stream.

@@ -32,10 +32,11 @@ mod resume;
 #[cfg(any(test, feature = "testing"))]
 pub mod scripted;
 mod seats;
+pub mod shim;
 mod working;
 
 pub use counters::{Counters, Figures};
-pub use driver::{Attempt, Class, Driver, Handle, Killed, RunSink, Stream};
+pub use driver::{Attempt, Class, Driver, Handle, Killed, RunSink, Seen, Stream};
 pub use error::Error;
 #[cfg(feature = "mock")]
 pub use executor::MockExecutor;

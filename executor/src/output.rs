@@ -78,6 +78,19 @@ impl Outputs {
         Self::new(Kind::Memory(Mutex::default()), None)
     }
 
+    /// Outputs as another process has them: [`Self::root`] and [`Self::free_space`].
+    #[cfg(target_os = "linux")]
+    pub(crate) fn in_place(root: PathBuf, space: FreeSpace) -> Self {
+        let reserve = Reserve::new(root.parent().unwrap_or(&root).to_owned(), space);
+        Self::new(Kind::Directory(root), Some(reserve))
+    }
+
+    /// What of the disk is not for output.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn free_space(&self) -> FreeSpace {
+        self.shared.reserve.as_ref().map_or(FreeSpace::Bytes(0), Reserve::space)
+    }
+
     fn new(kind: Kind, reserve: Option<Reserve>) -> Self {
         let shared = Shared { kind, reserve, followers: Mutex::default(), following: AtomicUsize::new(0) };
         Self { shared: Arc::new(shared) }
@@ -220,7 +233,7 @@ impl Outputs {
     }
 
     /// Tells a follower of the run that there is more.
-    fn wake(&self, run: RunId) {
+    pub(crate) fn wake(&self, run: RunId) {
         if self.shared.following.load(Ordering::Relaxed) > 0
             && let Some(notify) = lock(&self.shared.followers).get(&run).and_then(Weak::upgrade)
         {

@@ -42,10 +42,14 @@ pub(crate) async fn resume(engine: &Arc<Engine>, dispatch: Dispatch) -> Result<R
         return end_lost(engine, &attempt, event, patch).await;
     };
     let entered = engine.registry.enter(std::iter::once((attempt.run.id, attempt.task.id))).pop().flatten();
-    let patch = Patch {
-        events: vec![Event { at: engine.clock.now(), kind: EventKind::Reattached }],
-        ..Patch::default()
+    let kind = match handle.seen().at {
+        None => EventKind::Reattached,
+        Some(_) => EventKind::Message {
+            source: "process".to_owned(),
+            text: "ended while the node was down; its end was kept".to_owned(),
+        },
     };
+    let patch = Patch { events: vec![Event { at: engine.clock.now(), kind }], ..Patch::default() };
     let run = match write(engine, &attempt, RunEvent::Adopted { epoch: engine.session.epoch }, patch).await? {
         EdgeAnswer::Applied(run) => run,
         EdgeAnswer::Stale(run) => {

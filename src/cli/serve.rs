@@ -218,6 +218,10 @@ pub(crate) async fn found(punctual: &Punctual, data: &Path) -> Result<String, Cl
             Ok(stored) => stored.task.spec.name.clone(),
             Err(_) => resumed.task.to_string(),
         };
+        if resumed.state.is_at_work() {
+            let _ = writeln!(text, "  run {} of {name} had begun: taken up again", resumed.run);
+            continue;
+        }
         let reason = resumed.state.reason().map(|reason| format!(" ({reason})")).unwrap_or_default();
         let _ =
             writeln!(text, "  run {} of {name} had begun: now {}{reason}", resumed.run, resumed.state.name());

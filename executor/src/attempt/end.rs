@@ -18,6 +18,11 @@ use std::time::Duration;
 pub(super) fn decide(life: &Life, ended: Ended) -> Option<(RunEvent, Patch)> {
     let Ended { mut outcome, cause } = ended;
     let (engine, attempt, task) = (&*life.engine, &life.attempt, life.definition());
+    if life.seen().lost && matches!(cause, Cause::Itself | Cause::Interrupted) {
+        let (event, mut patch) = lost(engine, attempt, LostWhy::Vanished);
+        patch.outcome = Some(outcome);
+        return Some((event, patch));
+    }
     let mut end = Deciding { engine, attempt, task: &task, now: engine.clock.now(), patch: Patch::default() };
     let event = match cause {
         Cause::Unrecorded | Cause::Detached => return None,
@@ -67,7 +72,7 @@ pub(super) fn wrote(engine: &Engine, attempt: &Attempt, patch: &mut Patch, writt
     // Earlier attempts may have written too.
     let before = attempt.run.outcome.as_ref().and_then(|outcome| outcome.output);
     if let Some(outcome) = &mut patch.outcome {
-        outcome.output = written.summary.or(before);
+        outcome.output = written.summary.or(outcome.output).or(before);
     }
 }
 

@@ -61,6 +61,7 @@ async fn apart(engine: &Arc<Engine>, attempt: &Attempt, state: RunState) {
         sink: Arc::new(Sink::new(engine, attempt)),
         hooks: None,
         reattached: false,
+        handle: None,
     };
     let hooks = &hooks;
     let _ = Box::pin(phase::all(&life, hooks, Phase::Stop(&Ending { state, outcome }))).await;

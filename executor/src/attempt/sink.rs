@@ -2,7 +2,7 @@
 
 use crate::driver::{Attempt, RunSink, Stream};
 use crate::engine::Engine;
-use crate::output::{Writer, Written};
+use crate::output::{Outputs, Writer, Written};
 use punctual_clock::Clock;
 use punctual_model::RunId;
 use punctual_model::event::{Event, EventKind, MAX_EVENT_TEXT};
@@ -17,7 +17,7 @@ pub(crate) struct Sink {
     clock: Arc<dyn Clock>,
     run: RunId,
     fence: Fence,
-    on_disk: bool,
+    outputs: Outputs,
     writer: Mutex<Option<Writer>>,
 }
 
@@ -29,7 +29,7 @@ impl Sink {
             clock: Arc::clone(&engine.clock),
             run,
             fence: Fence::of(&attempt.run),
-            on_disk: engine.outputs.root().is_some(),
+            outputs: engine.outputs.clone(),
             writer: Mutex::new(Some(engine.outputs.writer(run, attempt.task.spec.max_output))),
         }
     }
@@ -42,7 +42,7 @@ impl Sink {
     pub(super) async fn close(&self) -> Written {
         let Some(writer) = self.writer().take() else { return Written::default() };
         let at = self.clock.now();
-        if !self.on_disk || writer.is_untouched() {
+        if self.outputs.root().is_none() || writer.is_untouched() {
             return writer.finish(at);
         }
         tokio::task::spawn_blocking(move || writer.finish(at)).await.unwrap_or_else(|error| Written {
@@ -85,6 +85,10 @@ impl RunSink for Sink {
 
     fn save(&self, state: Value) {
         self.note(SoftNote { saved: Some(state), ..self.empty() });
+    }
+
+    fn outputs(&self) -> Option<Outputs> {
+        self.outputs.root().is_some().then(|| self.outputs.clone())
     }
 }
 

@@ -30,6 +30,10 @@ pub(super) async fn stop(life: &Life, handle: &dyn Handle, order: Order) -> Ende
             return Ended { outcome: Outcome::default(), cause: Cause::Detached };
         }
         Order::Interrupt => Cause::Interrupted,
+        // Its end can be recorded by the next session.
+        Order::Abandon if life.engine.check().is_err() && handle.detach().await => {
+            return Ended { outcome: Outcome::default(), cause: Cause::Unrecorded };
+        }
         Order::Abandon => Cause::Unrecorded,
     };
     let outcome = match before_the_signal(life, handle, order).await {

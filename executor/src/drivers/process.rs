@@ -7,9 +7,18 @@
 
 mod command;
 mod environment;
+mod exit;
 mod home;
+#[cfg(target_os = "linux")]
+mod keeping;
+#[cfg(target_os = "linux")]
+mod kept;
 mod proc_table;
+#[cfg(target_os = "linux")]
+pub(crate) mod shim;
 mod signal;
+#[cfg(target_os = "linux")]
+mod spawner;
 mod strays;
 mod supervisor;
 
@@ -31,19 +40,38 @@ pub struct ProcessDriver {
     name: &'static str,
     home: Arc<ProcessHome>,
     clock: Arc<dyn Clock>,
+    shims: bool,
 }
 
 impl ProcessDriver {
     /// Runs argument vectors, without a shell.
     #[must_use]
     pub fn process(home: Arc<ProcessHome>, clock: Arc<dyn Clock>) -> Self {
-        Self { name: "process", home, clock }
+        Self { name: "process", home, clock, shims: true }
     }
 
     /// Runs scripts.
     #[must_use]
     pub fn shell(home: Arc<ProcessHome>, clock: Arc<dyn Clock>) -> Self {
-        Self { name: "shell", home, clock }
+        Self { name: "shell", home, clock, shims: true }
+    }
+
+    /// Starts all work as children of this process, which end with it.
+    #[must_use]
+    pub fn without_shims(mut self) -> Self {
+        self.shims = false;
+        self
+    }
+
+    /// Ends what shims of earlier sessions keep that no run asks for, and removes what was left of attempts that
+    /// are over. Called once, at start, when every run has been judged.
+    pub async fn sweep(home: &ProcessHome, clock: &dyn Clock) {
+        #[cfg(target_os = "linux")]
+        if let Some(keeping) = home.keeping() {
+            keeping.sweep(home, REAP_GRACE, clock).await;
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = (home, clock);
     }
 
     /// Ends all that dead sessions over the same data directory have left alive: politely, then by force.
@@ -83,6 +111,18 @@ impl Driver for ProcessDriver {
     }
 
     async fn start(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Result<Box<dyn Handle>, Failure> {
+        #[cfg(target_os = "linux")]
+        if self.shims
+            && let Some(keeping) = self.home.keeping()
+            && let Some(program) = keeping.program()
+            && let Some(outputs) = sink.outputs()
+        {
+            let (home, clock) = (&self.home, &self.clock);
+            let keeper =
+                kept::Keeper { home, keeping, clock, sink: &sink, outputs: &outputs, attempt: &attempt };
+            let plan = command::plan(&attempt, home)?;
+            return Ok(Box::new(keeper.start(&plan, program).await?));
+        }
         // From the fork to the supervisor nothing is awaited, so a dropped start leaves nothing.
         crash_point("executor.before_spawn");
         let child = command::spawn(&attempt, &self.home)?;
@@ -109,7 +149,20 @@ impl Driver for ProcessDriver {
         Ok(Box::new(ProcessHandle { requests, ended: ends }))
     }
 
-    async fn recover(&self, attempt: Attempt, _sink: Arc<dyn RunSink>) -> Option<Box<dyn Handle>> {
+    async fn recover(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Option<Box<dyn Handle>> {
+        #[cfg(target_os = "linux")]
+        if let Some(keeping) = self.home.keeping()
+            && let Some(outputs) = sink.outputs()
+        {
+            let (home, clock) = (&self.home, &self.clock);
+            let keeper =
+                kept::Keeper { home, keeping, clock, sink: &sink, outputs: &outputs, attempt: &attempt };
+            if let Some(handle) = keeper.recover().await {
+                return Some(handle);
+            }
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = sink;
         let kill = &attempt.task.spec.kill;
         let signal = signal::parse(&kill.signal).unwrap_or(rustix::process::Signal::TERM);
         let run = attempt.run.id;

@@ -27,6 +27,12 @@ impl Reserve {
         Self { folder, space, written: AtomicU64::new(0), full: AtomicBool::new(false) }
     }
 
+    /// What is kept free of new work.
+    #[cfg(target_os = "linux")]
+    pub(super) fn space(&self) -> FreeSpace {
+        self.space
+    }
+
     /// Takes room for so many bytes; an error if there is none for output.
     pub(super) fn take(&self, bytes: u64) -> io::Result<()> {
         let before = self.written.fetch_add(bytes, Ordering::Relaxed);

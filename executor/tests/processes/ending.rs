@@ -1,4 +1,5 @@
-use crate::node::{Node, is_alive, shell, until, within};
+use super::Node;
+use crate::node::{is_alive, shell, until, within};
 use punctual_model::event::EventKind;
 use punctual_model::{Exit, FailureKind, Run, RunState, TaskSpec};
 use std::time::Duration;
@@ -96,26 +97,6 @@ async fn too_long_is_stopped_and_told() {
     assert_eq!(run.state(), RunState::TimedOut);
     let outcome = run.outcome.unwrap();
     assert_eq!((outcome.exit, outcome.error.unwrap().kind), (Some(Exit::Signal(15)), FailureKind::Timeout));
-}
-
-#[tokio::test]
-async fn stopping_the_node_ends_its_processes_and_records_what_the_rules_say() {
-    let node = Node::new().await;
-    let script = "echo $$; echo ready; exec sleep 1000";
-    let mut spec = shell(script);
-    spec.name = "again".to_owned();
-    let (once, again) = (node.begin(shell(script)).await, node.begin(spec.idempotent()).await);
-    for promise in [&once, &again] {
-        node.wrote(promise.id(), "ready").await;
-    }
-    let report = within(node.pool.stop(Duration::from_millis(50))).await;
-    assert_eq!((report.interrupted.len(), report.left.len()), (2, 0));
-    assert!(matches!(once.state().await.unwrap(), RunState::Lost { .. }));
-    assert_eq!(again.state().await.unwrap(), RunState::Queued);
-    for promise in [&once, &again] {
-        let output = node.output(promise.id());
-        assert!(!is_alive(output.lines().next().unwrap()));
-    }
 }
 
 #[tokio::test]

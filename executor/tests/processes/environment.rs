@@ -1,4 +1,5 @@
-use crate::node::{Node, shell};
+use super::Node;
+use crate::node::shell;
 use punctual_model::Work;
 use serde_json::json;
 use std::collections::BTreeMap;

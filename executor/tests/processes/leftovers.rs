@@ -1,6 +1,7 @@
 //! What a daemon that died has left alive.
 
-use crate::node::{Node, is_alive, shell, within};
+use super::Node;
+use crate::node::{is_alive, shell, within};
 use punctual_executor::drivers::process::{ProcessDriver, ProcessHome};
 use punctual_executor::{Attempt, Driver as _, Executor as _, RunSink, Stream};
 use punctual_model::event::EventKind;

@@ -1,9 +1,47 @@
-//! Real children of a real node: system clock, real pipes, real signals. Waits are for what is expected; the
+//! Real processes of a real node: system clock, real pipes, real signals. Waits are for what is expected; the
 //! bounds are only there so that a fault ends the test.
+//!
+//! What holds for all of them is tried twice: in the hands of shims, and as children of the daemon.
 
-mod ending;
-mod environment;
-mod leftovers;
 mod node;
-mod output;
-mod starting;
+
+/// With a shim each.
+#[path = "."]
+mod with_shims {
+    use crate::node;
+
+    type Node = node::Node<true>;
+
+    #[path = "ending.rs"]
+    mod ending;
+    #[path = "environment.rs"]
+    mod environment;
+    #[path = "kept.rs"]
+    mod kept;
+    #[path = "output.rs"]
+    mod output;
+    #[path = "starting.rs"]
+    mod starting;
+}
+
+/// As children of the daemon.
+#[expect(clippy::duplicate_mod, reason = "the same tests, the other way")]
+#[path = "."]
+mod without_shims {
+    use crate::node;
+
+    type Node = node::Node<false>;
+
+    #[path = "children.rs"]
+    mod children;
+    #[path = "ending.rs"]
+    mod ending;
+    #[path = "environment.rs"]
+    mod environment;
+    #[path = "leftovers.rs"]
+    mod leftovers;
+    #[path = "output.rs"]
+    mod output;
+    #[path = "starting.rs"]
+    mod starting;
+}

@@ -41,7 +41,8 @@ pub(crate) fn until(is: impl Fn() -> bool) -> impl Future<Output = ()> {
     })
 }
 
-pub(crate) struct Node {
+/// A node whose processes are in the hands of shims, or its children.
+pub(crate) struct Node<const SHIMS: bool> {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) store: Arc<MemoryStore>,
@@ -51,16 +52,16 @@ pub(crate) struct Node {
     ids: AtomicU64,
 }
 
-impl Node {
+impl<const SHIMS: bool> Node<SHIMS> {
     pub(crate) async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
         let store = Arc::new(MemoryStore::new(Arc::clone(&clock)));
         let session = store.open_session("node").await.unwrap();
-        let home = Arc::new(ProcessHome::in_directory(directory.path()).unwrap());
+        let home = Arc::new(home_in(directory.path()));
         let pool = Pool::builder(Arc::clone(&store) as Arc<dyn Store>, session.clone(), Arc::clone(&clock))
-            .driver(ProcessDriver::process(Arc::clone(&home), Arc::clone(&clock)))
-            .driver(ProcessDriver::shell(Arc::clone(&home), Arc::clone(&clock)))
+            .driver(driver::<SHIMS>(ProcessDriver::process(Arc::clone(&home), Arc::clone(&clock))))
+            .driver(driver::<SHIMS>(ProcessDriver::shell(Arc::clone(&home), Arc::clone(&clock))))
             .outputs(Outputs::in_directory(directory.path().join("output")))
             .build();
         pool.start();
@@ -172,6 +173,23 @@ impl Node {
         run.life = Life { state: RunState::Starting, attempt: 1, epoch: 1 };
         Attempt::new(Arc::new(run), Arc::new(task))
     }
+}
+
+fn driver<const SHIMS: bool>(driver: ProcessDriver) -> ProcessDriver {
+    if SHIMS { driver } else { driver.without_shims() }
+}
+
+/// The processes of a directory, with the test below as the program that makes shims: the harness's own
+/// thread does nothing but wait for that one test, so a fork beside it finds nothing locked.
+pub(crate) fn home_in(directory: &Path) -> ProcessHome {
+    let arguments = ["node::what_makes_shims", "--exact", "--test-threads=1"].map(Into::into).to_vec();
+    ProcessHome::in_directory(directory).unwrap().with_spawner(std::env::current_exe().unwrap(), arguments)
+}
+
+/// Makes shims where it was started for that, and is nothing otherwise.
+#[test]
+fn what_makes_shims() {
+    punctual_executor::shim::enter();
 }
 
 pub(crate) fn shell(script: &str) -> TaskSpec {

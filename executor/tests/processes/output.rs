@@ -1,13 +1,9 @@
-use crate::leftovers::Lines;
-use crate::node::{Node, is_alive, shell, until, within};
+use super::Node;
+use crate::node::{is_alive, shell, until, within};
 use futures_util::StreamExt as _;
-use punctual_clock::Clock;
-use punctual_executor::drivers::process::ProcessDriver;
+use punctual_executor::Stream;
 use punctual_executor::output::Content;
-use punctual_executor::{Driver as _, Stream};
 use punctual_model::{RunState, outcome::OutputSummary};
-use std::sync::Arc;
-use std::time::Duration;
 
 #[tokio::test]
 async fn both_streams_are_kept_exactly() {
@@ -89,71 +85,4 @@ async fn a_grandchild_that_holds_the_pipe_does_not_hold_the_run() {
     until(|| !is_alive(&pid)).await;
     let text: String = run.events.iter().map(|event| event.kind.text()).collect();
     assert!(text.contains("1 of its processes were left behind"), "{text}");
-}
-
-#[tokio::test]
-async fn one_that_left_the_group_does_not_hold_it_either() {
-    let node = Node::new().await;
-    // Who is still on its way out of the group would be ended with it.
-    let gone = node.path().join("gone").display().to_string();
-    let script = format!(
-        "setsid sh -c 'echo $$; : >{gone}; exec sleep 1000' & until [ -e {gone} ]; do sleep 0.02; done; echo end"
-    );
-    let run = node.shell(&script).await;
-    assert_eq!(run.state(), RunState::Succeeded);
-    let output = node.output(run.id);
-    assert!(output.ends_with("end\n"), "{output}");
-    let pid = output.lines().next().unwrap().to_owned();
-    assert!(is_alive(&pid), "who leaves on purpose is not hunted at a normal end");
-    // But the node finds it by its mark.
-    let home = std::sync::Arc::clone(&node.home);
-    let reaped = ProcessDriver::reap_leftovers(&home, &*node.clock);
-    assert_eq!(within(reaped).await.found, 1);
-    assert!(!is_alive(&pid));
-}
-
-/// A clock on a machine that stands still again and again: who sleeps for less than a second is late already.
-#[derive(Debug)]
-struct Late(Arc<dyn Clock>);
-
-impl Clock for Late {
-    fn now(&self) -> jiff::Timestamp {
-        self.0.now()
-    }
-    fn monotonic(&self) -> Duration {
-        self.0.monotonic()
-    }
-    fn sleep_until(&self, deadline: jiff::Timestamp) -> punctual_clock::Wait {
-        self.0.sleep_until(deadline)
-    }
-    fn sleep(&self, duration: Duration) -> punctual_clock::Wait {
-        if duration < Duration::from_secs(1) {
-            Box::pin(std::future::ready(()))
-        } else {
-            self.0.sleep(duration)
-        }
-    }
-    fn jumped(&self) -> punctual_clock::Wait {
-        self.0.jumped()
-    }
-}
-
-#[tokio::test]
-async fn what_was_written_last_is_read_also_where_everything_is_late() {
-    let node = Node::new().await;
-    let driver = ProcessDriver::shell(Arc::clone(&node.home), Arc::new(Late(Arc::clone(&node.clock))));
-    let (say, said) = std::sync::mpsc::channel();
-    let worker = "trap 'sleep 0.3; echo cleaned; exit' TERM; echo ready; while :; do sleep 0.02; done";
-    let attempt = node.attempt(shell(&format!("sh -c \"{worker}\" & wait")));
-    let handle = driver.start(attempt, Arc::new(Lines(say))).await.unwrap();
-    let text = std::cell::RefCell::new(String::new());
-    until(|| {
-        text.borrow_mut().extend(said.try_iter());
-        text.borrow().contains("ready")
-    })
-    .await;
-    within(handle.kill("TERM", Duration::from_secs(60))).await.unwrap();
-    within(handle.wait()).await;
-    text.borrow_mut().extend(said.try_iter());
-    assert!(text.borrow().contains("cleaned"), "{}", text.borrow());
 }

@@ -1,4 +1,5 @@
-use crate::node::{Node, shell};
+use super::Node;
+use crate::node::shell;
 use punctual_model::restart::RestartPolicy;
 use punctual_model::{Exit, FailureKind, Run, RunState, TaskSpec, Work};
 use std::os::unix::fs::PermissionsExt as _;

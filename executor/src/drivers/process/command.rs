@@ -8,7 +8,8 @@ use punctual_model::work::ProcessContext;
 use punctual_model::{Failure, FailureKind, Work};
 use rustix::io::Errno;
 use std::borrow::Cow;
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -21,18 +22,48 @@ pub(super) struct Spawned {
     pub(super) identity: Identity,
 }
 
-/// Starts it and notes who it is.
-pub(super) fn spawn(attempt: &Attempt, home: &ProcessHome) -> Result<Spawned, Failure> {
+/// What is to be started.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    /// The program's file.
+    pub(super) file: PathBuf,
+    pub(super) argv: Vec<Cow<'a, str>>,
+    pub(super) environment: BTreeMap<String, OsString>,
+    pub(super) context: &'a ProcessContext,
+}
+
+/// Makes the plan of an attempt.
+pub(super) fn plan<'a>(attempt: &'a Attempt, home: &ProcessHome) -> Result<Plan<'a>, Failure> {
     let (argv, context) = what(&attempt.task.spec.work)?;
     let environment = environment::of(attempt, home);
     let program = argv.first().map(Cow::as_ref).unwrap_or_default();
     let file = find(program, environment.get("PATH").map(|path| path.as_os_str()));
-    let mut command = Command::new(&file);
+    Ok(Plan { file, argv, environment, context })
+}
+
+impl Plan<'_> {
+    fn program(&self) -> &str {
+        self.argv.first().map(Cow::as_ref).unwrap_or_default()
+    }
+
+    /// Why it could not be started.
+    pub(super) fn failure(&self, error: &io::Error) -> Failure {
+        failure(error, self.program(), self.context)
+    }
+}
+
+/// Starts it as a child of this process and notes who it is.
+pub(super) fn spawn(attempt: &Attempt, home: &ProcessHome) -> Result<Spawned, Failure> {
+    let plan = plan(attempt, home)?;
+    let context = plan.context;
+    let mut command = Command::new(&plan.file);
+    // What the work may be and use (user, groups, limits of resources) is set here; `shim::birth` is the place for
+    // work with a shim.
     command
-        .arg0(program)
-        .args(argv.iter().skip(1).map(Cow::as_ref))
+        .arg0(plan.program())
+        .args(plan.argv.iter().skip(1).map(Cow::as_ref))
         .env_clear()
-        .envs(&environment)
+        .envs(&plan.environment)
         .process_group(0)
         .stdin(if context.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
@@ -41,7 +72,7 @@ pub(super) fn spawn(attempt: &Attempt, home: &ProcessHome) -> Result<Spawned, Fa
     if let Some(directory) = &context.cwd {
         command.current_dir(directory);
     }
-    let child = command.spawn().map_err(|error| failure(&error, program, context))?;
+    let child = command.spawn().map_err(|error| plan.failure(&error))?;
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
     let start_time = proc_table::stat(pid).map_or(0, |stat| stat.identity.start_time);
     let identity = Identity { pid, start_time };

@@ -4,6 +4,7 @@
 use super::proc_table;
 use crate::output;
 use punctual_model::RunId;
+use serde::{Deserialize, Serialize};
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ pub struct ProcessHome {
     mark: Option<String>,
     notes: Option<PathBuf>,
     boot: String,
+    #[cfg(target_os = "linux")]
+    keeping: Option<super::keeping::Keeping>,
 }
 
 impl ProcessHome {
@@ -38,7 +41,37 @@ impl ProcessHome {
         let about = path.metadata()?;
         // A path alone could be another directory in another container with the same view of processes.
         let mark = format!("{}:{}:{}", about.dev(), about.ino(), path.display());
-        Ok(Self { mark: Some(mark), notes: Some(path.join("output")), boot: proc_table::boot_id() })
+        Ok(Self {
+            mark: Some(mark),
+            notes: Some(path.join("output")),
+            boot: proc_table::boot_id(),
+            #[cfg(target_os = "linux")]
+            keeping: Some(super::keeping::Keeping::below(&path)),
+        })
+    }
+
+    /// Starts what makes shims by this program and these arguments, which must come to
+    /// [`enter`](crate::shim::enter) while they have one thread; by default the running program itself is started
+    /// once more, if it has called that.
+    #[cfg(target_os = "linux")]
+    #[must_use]
+    pub fn with_spawner(mut self, file: impl Into<PathBuf>, arguments: Vec<std::ffi::OsString>) -> Self {
+        if let Some(keeping) = &mut self.keeping {
+            keeping.set_program(super::spawner::Program { file: file.into(), arguments });
+        }
+        self
+    }
+
+    /// The shims of the node, if it has any.
+    #[cfg(target_os = "linux")]
+    pub(super) fn keeping(&self) -> Option<&super::keeping::Keeping> {
+        self.keeping.as_ref()
+    }
+
+    /// The boot of this machine.
+    #[cfg(target_os = "linux")]
+    pub(super) fn boot(&self) -> &str {
+        &self.boot
     }
 
     /// The value of [`MARK`].
@@ -85,11 +118,11 @@ impl ProcessHome {
 }
 
 /// What tells a process from a later one with the same number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) pid: i32,
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) pid: i32,
     /// Clock ticks since boot, from `/proc/PID/stat`; 0 where there is no such file.
-    pub(super) start_time: u64,
+    pub(crate) start_time: u64,
 }
 
 #[cfg(test)]

@@ -5,12 +5,13 @@ use std::path::Path;
 
 /// What is read of `/proc/PID/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stat {
-    pub(super) identity: Identity,
-    pub(super) parent: i32,
-    pub(super) group: i32,
+pub(crate) struct Stat {
+    pub(crate) identity: Identity,
+    pub(crate) parent: i32,
+    pub(crate) group: i32,
+    pub(crate) session: i32,
     /// Neither a zombie nor dead.
-    pub(super) alive: bool,
+    pub(crate) alive: bool,
 }
 
 /// The identity of this boot; empty where it is not known.
@@ -44,6 +45,7 @@ fn parse(text: &str) -> Option<Stat> {
         identity,
         parent: fields.get(1)?.parse().ok()?,
         group: fields.get(2)?.parse().ok()?,
+        session: fields.get(3)?.parse().ok()?,
         alive: !matches!(*fields.first()?, "Z" | "X" | "x"),
     })
 }
@@ -84,7 +86,7 @@ mod tests {
         let text = "4711 (a) b (c) S 1 4700 4711 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2";
         let stat = parse(text).unwrap();
         assert_eq!(stat.identity, Identity { pid: 4711, start_time: 987_654 });
-        assert_eq!((stat.parent, stat.group, stat.alive), (1, 4700, true));
+        assert_eq!((stat.parent, stat.group, stat.session, stat.alive), (1, 4700, 4711, true));
         assert!(!parse(&text.replace(" S ", " Z ")).unwrap().alive);
         assert_eq!(parse(""), None);
         assert_eq!(parse("1 (x) S"), None);

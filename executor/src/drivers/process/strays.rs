@@ -18,10 +18,18 @@ pub(super) const LONGEST_LOOK: Duration = Duration::from_millis(100);
 pub(super) const PROOF: Duration = Duration::from_secs(5);
 
 /// All living children of this node, except ourselves and those we descend from (a task may start its node
-/// anew).
+/// anew), and except those in the hands of shims that live.
 pub(super) fn of_node(home: &ProcessHome) -> Vec<Identity> {
     let Some(mark) = home.mark() else { return Vec::new() };
-    marked(&[format!("{MARK}={mark}")])
+    let mut found = marked(&[format!("{MARK}={mark}")]);
+    #[cfg(target_os = "linux")]
+    if let Some(keeping) = home.keeping()
+        && !found.is_empty()
+    {
+        let kept = keeping.kept(home);
+        found.retain(|identity| !kept.contains(&identity.pid));
+    }
+    found
 }
 
 /// The living processes of one run, wherever they have hidden themselves, and the one that was noted.
@@ -38,6 +46,13 @@ pub(super) fn of_run(home: &ProcessHome, run: RunId) -> Vec<Identity> {
     found
 }
 
+/// The living members of a session.
+#[cfg(target_os = "linux")]
+pub(super) fn of_session(leader: i32) -> Vec<Identity> {
+    let all = proc_table::pids().into_iter().filter_map(proc_table::stat);
+    all.filter(|stat| stat.session == leader && stat.alive).map(|stat| stat.identity).collect()
+}
+
 fn marked(variables: &[String]) -> Vec<Identity> {
     let ours = proc_table::ancestors();
     proc_table::pids()
@@ -49,7 +64,7 @@ fn marked(variables: &[String]) -> Vec<Identity> {
         .collect()
 }
 
-fn is_alive(identity: Identity) -> bool {
+pub(super) fn is_alive(identity: Identity) -> bool {
     proc_table::stat(identity.pid).is_some_and(|stat| stat.alive && stat.identity == identity)
 }
 

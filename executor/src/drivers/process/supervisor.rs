@@ -9,13 +9,14 @@
 //! Every wait listens to the requests too. Nothing here decides why a child shall end.
 
 use super::command::Spawned;
+use super::exit::{self, failed};
 use super::home::{Identity, ProcessHome};
+use super::proc_table;
 use super::strays::{self, FIRST_LOOK, LONGEST_LOOK, PROOF};
-use super::{proc_table, signal};
 use crate::driver::{Attempt, Killed, RunSink, Stream};
 use punctual_clock::{Clock, Wait};
 use punctual_model::event::EventKind;
-use punctual_model::{Exit, Failure, FailureKind, Outcome, RunId};
+use punctual_model::{Exit, Outcome, RunId};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
@@ -27,13 +28,13 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How long output is read after the leader and its group have gone: what is in the pipes is there at once;
 /// only a process that left the group and kept them open makes us wait.
-const DRAIN: Duration = Duration::from_millis(250);
+pub(super) const DRAIN: Duration = Duration::from_millis(250);
 
 /// In so many looks: a machine that stands still for longer than all of it takes up one, not the rest.
 const DRAIN_LOOKS: u32 = 10;
 
 /// Read at once from a pipe, which holds as much by default.
-const PIPE: usize = 64 << 10;
+pub(super) const PIPE: usize = 64 << 10;
 
 /// What a handle asks for.
 #[derive(Debug)]
@@ -317,19 +318,10 @@ async fn pump(pipe: Option<impl AsyncRead + Unpin>, stream: Stream, sink: Arc<dy
 }
 
 fn outcome_of(exit: Option<std::io::Result<ExitStatus>>) -> Outcome {
-    let failed = |exit, text: String| Outcome {
-        exit,
-        error: Some(Failure::new(FailureKind::Work, text).recoverable()),
-        ..Outcome::default()
-    };
     match exit {
-        Some(Ok(status)) => match (status.code(), status.signal()) {
-            (Some(0), _) => Outcome { exit: Some(Exit::Code(0)), ..Outcome::default() },
-            (Some(code), _) => failed(Some(Exit::Code(code)), format!("exit code {code}")),
-            (None, Some(number)) => {
-                failed(Some(Exit::Signal(number)), format!("ended by {}", signal::describe(number)))
-            }
-            (None, None) => failed(None, "ended in a way that the system does not tell".to_owned()),
+        Some(Ok(status)) => match status.code().map(Exit::Code).or(status.signal().map(Exit::Signal)) {
+            Some(exit) => exit::outcome(exit),
+            None => failed(None, "ended in a way that the system does not tell".to_owned()),
         },
         Some(Err(error)) => failed(None, format!("its end could not be seen: {error}")),
         None => failed(None, "its end was not seen".to_owned()),

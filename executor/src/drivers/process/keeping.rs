@@ -1,0 +1,120 @@
+//! What a daemon knows of its shims as a whole: where their files are, how they are made, which it has taken up.
+
+use super::home::{Identity, ProcessHome};
+use super::proc_table;
+use super::shim::files::{self, Files, State};
+use super::shim::tree;
+use super::spawner::{Program, Spawner};
+use super::strays;
+use punctual_clock::Clock;
+use punctual_model::RunId;
+use rustix::process::Signal;
+use std::collections::BTreeSet;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Only the owner of the data may see, and talk with, what is in it.
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// The shims of one node.
+#[derive(Debug)]
+pub(super) struct Keeping {
+    directory: PathBuf,
+    program: Option<Program>,
+    pub(super) spawner: Spawner,
+    /// Attempts of earlier sessions that this one goes on with.
+    taken_up: Mutex<BTreeSet<(RunId, u32)>>,
+}
+
+impl Keeping {
+    pub(super) fn below(data: &Path) -> Self {
+        let (directory, program) = (data.join("processes"), Program::this());
+        Self { directory, program, spawner: Spawner::default(), taken_up: Mutex::default() }
+    }
+
+    pub(super) fn set_program(&mut self, program: Program) {
+        self.program = Some(program);
+    }
+
+    /// How the spawner is started; none if that cannot be, or nobody could be told from a stranger.
+    pub(super) fn program(&self) -> Option<&Program> {
+        self.program.as_ref().filter(|_| proc_table::is_readable() && !proc_table::boot_id().is_empty())
+    }
+
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Makes the directory, which is not there before the first process.
+    pub(super) fn prepare(&self) -> io::Result<()> {
+        match DirBuilder::new().mode(DIRECTORY_MODE).create(&self.directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    pub(super) fn files(&self, run: RunId, attempt: u32) -> Files {
+        Files::new(&self.directory, run, attempt)
+    }
+
+    /// This session goes on with an attempt of an earlier one.
+    pub(super) fn take_up(&self, run: RunId, attempt: u32) {
+        self.taken_up.lock().unwrap_or_else(PoisonError::into_inner).insert((run, attempt));
+    }
+
+    /// The living processes that are in a living shim's hands.
+    pub(super) fn kept(&self, home: &ProcessHome) -> BTreeSet<i32> {
+        let states = files::all(&self.directory).into_iter();
+        let states = states.filter_map(|(run, attempt)| self.files(run, attempt).state());
+        let shims = states.filter_map(|state| living(home, &state));
+        shims.flat_map(|shim| tree::pids(&tree::below(shim.pid))).collect()
+    }
+
+    /// Ends what shims keep that no run asks for, and removes what was left of attempts that are over. Called when
+    /// every run has been judged.
+    pub(super) async fn sweep(&self, home: &ProcessHome, grace: Duration, clock: &dyn Clock) {
+        let taken_up = std::mem::take(&mut *self.taken_up.lock().unwrap_or_else(PoisonError::into_inner));
+        for (run, attempt) in files::all(&self.directory) {
+            if taken_up.contains(&(run, attempt)) {
+                continue;
+            }
+            let files = self.files(run, attempt);
+            if let Some(state) = files.state()
+                && let Some(shim) = living(home, &state)
+            {
+                tracing::warn!(run.id = %run, attempt, "ends a process that no run asks for");
+                end_shim(shim, Signal::TERM, grace, clock).await;
+            }
+            files.remove();
+        }
+    }
+}
+
+/// Whether the numbers in a state mean processes of this node, or could.
+pub(super) fn is_ours(home: &ProcessHome, state: &State) -> bool {
+    home.mark().is_some_and(|mark| mark == state.node) && state.boot == home.boot()
+}
+
+/// The shim of a state, if it is ours and lives.
+pub(super) fn living(home: &ProcessHome, state: &State) -> Option<Identity> {
+    (is_ours(home, state) && state.shim.start_time != 0 && strays::is_alive(state.shim)).then_some(state.shim)
+}
+
+/// Ends a shim that cannot be talked with, its work first.
+pub(super) async fn end_shim(shim: Identity, signal: Signal, grace: Duration, clock: &dyn Clock) {
+    let left = strays::end(|| tree::identities(&tree::below(shim.pid)), signal, grace, clock).await;
+    strays::end(
+        || Some(shim).filter(|shim| strays::is_alive(*shim)).into_iter().collect(),
+        Signal::KILL,
+        Duration::ZERO,
+        clock,
+    )
+    .await;
+    if !left.is_empty() {
+        tracing::error!(pids = ?left, "processes could not be ended");
+    }
+}

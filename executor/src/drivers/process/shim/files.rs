@@ -1,0 +1,151 @@
+//! What a shim leaves on the disk for a daemon that has to find it again, in `DATA/processes`:
+//!
+//! ```text
+//! RUN.ATTEMPT.state   who the shim and its work are; written before the work begins
+//! RUN.ATTEMPT.end     how the work ended; written, synced and renamed, if no daemon was there to be told
+//! RUN.ATTEMPT.sock    where a shim listens whose daemon has gone
+//! ```
+//!
+//! All are removed once the end is recorded.
+
+use super::super::home::Identity;
+use super::messages::End;
+use punctual_model::RunId;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Only the owner of the data may talk with its shims.
+const MODE: u32 = 0o600;
+
+/// Who a shim is, and whose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) run: RunId,
+    pub(crate) attempt: u32,
+    pub(crate) node: String,
+    pub(crate) token: String,
+    /// The boot of the machine under which the two numbers mean something.
+    pub(crate) boot: String,
+    pub(crate) shim: Identity,
+    pub(crate) leader: Identity,
+}
+
+/// The files of one attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Files {
+    directory: PathBuf,
+    name: String,
+}
+
+impl Files {
+    pub(crate) fn new(directory: &Path, run: RunId, attempt: u32) -> Self {
+        Self { directory: directory.to_owned(), name: format!("{run}.{attempt}") }
+    }
+
+    fn path(&self, extension: &str) -> PathBuf {
+        self.directory.join(format!("{}.{extension}", self.name))
+    }
+
+    /// Not synced: after a power loss no shim lives either. In one write and not renamed: the work begins after
+    /// it, so nothing depends on half of one.
+    pub(super) fn write_state(&self, state: &State) -> io::Result<()> {
+        private(&self.path("state"))?.write_all(&super::messages::line(state))
+    }
+
+    /// None if there is none that is whole.
+    pub(crate) fn state(&self) -> Option<State> {
+        serde_json::from_slice(&std::fs::read(self.path("state")).ok()?).ok()
+    }
+
+    /// Leaves the end durably.
+    pub(super) fn write_end(&self, end: &End) -> io::Result<()> {
+        let (begun, whole) = (self.path("end.new"), self.path("end"));
+        let mut file = private(&begun)?;
+        file.write_all(&super::messages::line(end))?;
+        file.sync_all()?;
+        std::fs::rename(begun, whole)?;
+        File::open(&self.directory)?.sync_all()
+    }
+
+    pub(crate) fn end(&self) -> Option<End> {
+        serde_json::from_slice(&std::fs::read(self.path("end")).ok()?).ok()
+    }
+
+    /// Where the shim listens, once its daemon has gone.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.path("sock")
+    }
+
+    /// Removes what stands for a living shim.
+    pub(super) fn remove_living(&self) {
+        self.remove_each(&["state", "sock"]);
+    }
+
+    /// Removes everything. What cannot be removed is garbage that the next start sweeps.
+    pub(crate) fn remove(&self) {
+        self.remove_each(&["state", "sock", "end", "end.new"]);
+    }
+
+    fn remove_each(&self, extensions: &[&str]) {
+        for extension in extensions {
+            // Most of them were never there.
+            let _ = std::fs::remove_file(self.path(extension));
+        }
+    }
+}
+
+/// Each attempt of which there is a file.
+pub(crate) fn all(directory: &Path) -> Vec<(RunId, u32)> {
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let mut found: Vec<(RunId, u32)> = names
+        .filter_map(|name| {
+            let mut parts = name.split('.');
+            Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+        })
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_is_found_and_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let run = RunId::new(5).unwrap();
+        let files = Files::new(directory.path(), run, 3);
+        assert_eq!((files.state(), files.end()), (None, None));
+        let identity = Identity { pid: 4, start_time: 5 };
+        let state = State {
+            run,
+            attempt: 3,
+            node: "n".to_owned(),
+            token: "t".to_owned(),
+            boot: "b".to_owned(),
+            shim: identity,
+            leader: identity,
+        };
+        files.write_state(&state).unwrap();
+        let end = End { code: Some(3), ..End::default() };
+        files.write_end(&end).unwrap();
+        assert_eq!((files.state(), files.end()), (Some(state), Some(end)));
+        std::fs::write(directory.path().join("something else"), "").unwrap();
+        assert_eq!(all(directory.path()), [(run, 3)]);
+        // Half a state is none.
+        std::fs::write(files.path("state"), "{\"run\":").unwrap();
+        assert_eq!(files.state(), None);
+        files.remove();
+        assert_eq!(all(directory.path()), []);
+    }
+}
