@@ -3,12 +3,13 @@
 //! A pure function over the policy, what the run remembers of earlier ends, what happened now, the time and
 //! chance. Called by the end of an attempt; it writes nothing. The rows are those of Nomad's restart tracker
 //! with the order repaired: the window is looked at before the end is counted, so no later window allows one
-//! restart more than the first.
+//! restart more than the first. Of its unknown outcome there is no row: who is asked is always told what happened.
 
 use jiff::{SignedDuration, Timestamp};
 use punctual_clock::Chance;
+use punctual_model::number::{Decimal, EndClass};
 use punctual_model::restart::{OnLost, RestartCount, RestartMode, RestartPolicy};
-use punctual_model::{Outcome, TaskSpec};
+use punctual_model::{Outcome, TaskSpec, duration};
 use std::time::Duration;
 
 /// What happened to an attempt.
@@ -52,15 +53,13 @@ const UNNECESSARY: &str = "restart unnecessary as the work succeeded";
 const WITHIN: &str = "restart within policy";
 const EXCEEDED: &str = "exceeded allowed attempts, applying a delay";
 
-/// The share of the delay that chance may add, so that what failed together does not come back together.
-const JITTER_SHARE: u32 = 4;
-
-/// Decides, and answers what the run has to remember of it.
+/// Decides, and answers what the run has to remember of it. `started_at` is when the attempt began, if it did.
 #[must_use]
 pub fn decide(
     policy: &RestartPolicy,
     count: RestartCount,
     happened: Happened<'_>,
+    started_at: Option<Timestamp>,
     now: Timestamp,
     chance: &Chance,
 ) -> (Decision, RestartCount) {
@@ -81,30 +80,64 @@ pub fn decide(
         return (decision, count);
     }
     let (count, window_end) = counted(policy, count, now);
-    let decision = if outcome.error.as_ref().is_some_and(|failure| !failure.recoverable) {
-        Decision::Failed { reason: UNRECOVERABLE.to_owned() }
-    } else if success && !policy.on_success {
-        Decision::Terminated { reason: UNNECESSARY }
-    } else if count.count <= policy.attempts {
-        let jitter = chance.up_to(policy.delay / JITTER_SHARE);
-        Decision::Restart { delay: policy.delay.saturating_add(jitter), reason: WITHIN }
+    if let Some(reason) = hopeless(policy, outcome) {
+        return (Decision::Failed { reason }, count);
+    }
+    if success && !policy.on_success {
+        return (Decision::Terminated { reason: UNNECESSARY }, count);
+    }
+    let (delay, reason) = if count.count <= policy.attempts {
+        (pause(policy, count.count, chance), WITHIN)
     } else {
         match policy.mode {
-            RestartMode::Fail => Decision::Failed {
-                reason: format!(
-                    "exceeded allowed attempts {} in interval {} and mode is \"fail\"",
-                    policy.attempts,
-                    punctual_model::duration::format(policy.interval)
-                ),
-            },
-            RestartMode::Delay => Decision::Restart {
-                // A wall clock that was set back must not make the wait longer than the window.
-                delay: between(now, window_end).min(policy.interval),
-                reason: EXCEEDED,
-            },
+            RestartMode::Fail => {
+                let interval = duration::format(policy.interval);
+                let attempts = policy.attempts;
+                let reason = format!(
+                    "exceeded allowed attempts {attempts} in interval {interval} and mode is \"fail\""
+                );
+                return (Decision::Failed { reason }, count);
+            }
+            // A wall clock that was set back must not make the wait longer than the window.
+            RestartMode::Delay => (between(now, window_end).min(policy.interval), EXCEEDED),
         }
     };
-    (decision, count)
+    let first_start = count.first_start.or(started_at).unwrap_or(now);
+    if let Some(most) = policy.max_time
+        && between(first_start, now).saturating_add(delay) > most
+    {
+        let most = duration::format(most);
+        let reason = format!("the next attempt would begin later than the total time of {most} allows");
+        return (Decision::Failed { reason }, count);
+    }
+    (Decision::Restart { delay, reason }, RestartCount { first_start: Some(first_start), ..count })
+}
+
+/// Why a bad end is followed by no other attempt, whatever is left of the allowance; none if it may be, and for a
+/// good end.
+fn hopeless(policy: &RestartPolicy, outcome: &Outcome) -> Option<String> {
+    let of = |classes: &[EndClass]| classes.iter().copied().find(|class| class.holds(outcome));
+    if let Some(class) = of(&policy.fail_on) {
+        return Some(format!("ends of the class {class} are not retried"));
+    }
+    if policy.retry_on.is_empty() {
+        let fatal = outcome.error.as_ref().is_some_and(|failure| !failure.recoverable);
+        return fatal.then(|| UNRECOVERABLE.to_owned());
+    }
+    // Whoever names the class knows better than the work whether another attempt could help.
+    if outcome.is_success() || of(&policy.retry_on).is_some() {
+        return None;
+    }
+    let classes: Vec<_> = policy.retry_on.iter().map(ToString::to_string).collect();
+    Some(format!("only ends of these classes are retried: {}", classes.join(", ")))
+}
+
+/// The pause before restart `number` of an interval, with what chance adds to it.
+fn pause(policy: &RestartPolicy, number: u32, chance: &Chance) -> Duration {
+    let pause = policy.backoff.map_or(policy.delay, |backoff| backoff.pause(policy.delay, number));
+    let share = policy.jitter.min(Decimal::ONE).as_thousandths();
+    let most = (pause / 1000).saturating_mul(share);
+    pause.saturating_add(chance.up_to(most))
 }
 
 /// Counts one end, in a new window if the current one is over; answers when the window ends.
@@ -135,6 +168,8 @@ pub fn repeats_lost(spec: &TaskSpec) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use punctual_model::number::Codes;
+    use punctual_model::restart::Backoff;
     use punctual_model::{Exit, Failure, FailureKind, Work};
 
     const START: Timestamp = Timestamp::constant(1_767_225_600, 0);
@@ -163,7 +198,8 @@ mod tests {
         let mut count = RestartCount::default();
         let mut decisions = Vec::new();
         for time in times {
-            let (decision, next) = decide(policy, count, Happened::Ended(outcome), at(*time), &chance);
+            let (decision, next) =
+                decide(policy, count, Happened::Ended(outcome), Some(at(*time)), at(*time), &chance);
             count = next;
             decisions.push(decision);
         }
@@ -228,7 +264,8 @@ mod tests {
         let chance = Chance::from_seed(1);
         let count = RestartCount { count: 2, window_start: Some(START), first_start: None };
         for policy in [policy(RestartMode::Delay), RestartPolicy::default()] {
-            assert_eq!(decide(&policy, count, Happened::Killed, at(1), &chance), (Decision::Killed, count));
+            let decided = decide(&policy, count, Happened::Killed, Some(START), at(1), &chance);
+            assert_eq!(decided, (Decision::Killed, count));
         }
     }
 
@@ -238,7 +275,7 @@ mod tests {
         let count = RestartCount::default();
         for policy in [policy(RestartMode::Fail), RestartPolicy::default()] {
             assert_eq!(
-                decide(&policy, count, Happened::RestartAsked, START, &chance),
+                decide(&policy, count, Happened::RestartAsked, Some(START), START, &chance),
                 (Decision::Restart { delay: Duration::ZERO, reason: "" }, count)
             );
         }
@@ -259,6 +296,157 @@ mod tests {
         );
     }
 
+    fn failed(kind: FailureKind, recoverable: bool) -> Outcome {
+        Outcome::failed(Failure { recoverable, ..Failure::new(kind, "no") })
+    }
+
+    /// The table row by row, in its order: each row wins over those below it. (Its fifth, for an outcome that nobody
+    /// knows, cannot be asked for: B4.)
+    #[test]
+    fn rs_every_row_of_the_table_wins_over_those_below_it() {
+        let none = RestartPolicy::default();
+        let none_service = RestartPolicy { on_success: true, ..none.clone() };
+        let (fail, delay) = (policy(RestartMode::Fail), policy(RestartMode::Delay));
+        let service = RestartPolicy { on_success: true, ..fail.clone() };
+        let fresh = RestartCount::default();
+        let full = RestartCount { count: 3, window_start: Some(START), first_start: None };
+        let (good, bad) = (exit(0), exit(1));
+        let (fatal, busy) = (failed(FailureKind::Start, false), failed(FailureKind::Start, true));
+        use Happened::{Ended, Killed, RestartAsked};
+        let rows: [(&str, &RestartPolicy, RestartCount, Happened<'_>, &str, u32); 17] = [
+            ("1", &none, fresh, Killed, "killed", 0),
+            ("1", &fail, full, Killed, "killed", 3),
+            ("2", &none, fresh, RestartAsked, "restart ", 0),
+            ("2", &fail, full, RestartAsked, "restart ", 3),
+            ("3", &none, fresh, Ended(&good), "terminated policy allows no restarts", 0),
+            ("4", &none, fresh, Ended(&bad), "failed policy allows no restarts", 0),
+            ("4", &none, fresh, Ended(&fatal), "failed policy allows no restarts", 0),
+            ("4", &none_service, fresh, Ended(&good), "failed policy allows no restarts", 0),
+            ("6", &fail, full, Ended(&fatal), "failed error was unrecoverable", 4),
+            ("6", &delay, fresh, Ended(&fatal), "failed error was unrecoverable", 1),
+            ("7", &fail, full, Ended(&good), "terminated restart unnecessary as the work succeeded", 4),
+            (
+                "8",
+                &fail,
+                full,
+                Ended(&busy),
+                "failed exceeded allowed attempts 3 in interval 2m and mode is \"fail\"",
+                4,
+            ),
+            (
+                "8",
+                &service,
+                full,
+                Ended(&good),
+                "failed exceeded allowed attempts 3 in interval 2m and mode is \"fail\"",
+                4,
+            ),
+            ("9", &delay, full, Ended(&bad), "restart exceeded allowed attempts, applying a delay", 4),
+            ("10", &fail, fresh, Ended(&bad), "restart restart within policy", 1),
+            ("10", &service, fresh, Ended(&good), "restart restart within policy", 1),
+            ("10", &delay, fresh, Ended(&busy), "restart restart within policy", 1),
+        ];
+        for (row, policy, count, happened, expect, counted) in rows {
+            let (decision, after) =
+                decide(policy, count, happened, Some(START), at(1), &Chance::from_seed(1));
+            let told = match decision {
+                Decision::Killed => "killed".to_owned(),
+                Decision::Restart { reason, .. } => format!("restart {reason}"),
+                Decision::Terminated { reason } => format!("terminated {reason}"),
+                Decision::Failed { reason } => format!("failed {reason}"),
+            };
+            assert_eq!((told.as_str(), after.count), (expect, counted), "row {row}");
+        }
+    }
+
+    #[test]
+    fn pauses_grow_with_the_count_of_the_window_and_begin_anew_with_the_next() {
+        let backoff = Some(Backoff { factor: Decimal::thousandths(3000), max: Duration::from_secs(60) });
+        let policy = RestartPolicy {
+            attempts: 10,
+            interval: Duration::from_secs(1000),
+            backoff,
+            jitter: Decimal::thousandths(0),
+            ..policy(RestartMode::Delay)
+        };
+        let decisions = play(&policy, &exit(1), &[0, 1, 2, 3, 4, 1000, 1001]);
+        let delays: Vec<u64> = decisions.iter().map(|decision| delay_of(decision).as_secs()).collect();
+        assert_eq!(delays, [10, 30, 60, 60, 60, 10, 30]);
+    }
+
+    /// B37: what began in the same second does not come back in the same moment.
+    #[test]
+    fn chance_adds_up_to_its_share_and_differs_from_run_to_run() {
+        for (share, most) in [(0u32, 10_000u128), (250, 12_500), (1000, 20_000)] {
+            let policy = RestartPolicy { jitter: Decimal::thousandths(share), ..policy(RestartMode::Fail) };
+            let chance = Chance::from_seed(7);
+            let count = RestartCount::default();
+            let delays: Vec<_> = (0..100)
+                .map(|_| delay_of(&decide(&policy, count, Happened::Ended(&exit(1)), None, START, &chance).0))
+                .collect();
+            let range = 10_000..=most;
+            assert!(
+                delays.iter().all(|delay| range.contains(&delay.as_micros().div_euclid(1000))),
+                "{delays:?}"
+            );
+            let mut distinct = delays.clone();
+            distinct.sort_unstable();
+            distinct.dedup();
+            assert_eq!(distinct.len() > 90, share > 0, "{share}: {} distinct", distinct.len());
+        }
+    }
+
+    #[test]
+    fn classes_decide_which_bad_ends_are_worth_another_attempt() {
+        let retry =
+            |classes: &[EndClass]| RestartPolicy { retry_on: classes.to_vec(), ..policy(RestartMode::Fail) };
+        let fail =
+            |classes: &[EndClass]| RestartPolicy { fail_on: classes.to_vec(), ..policy(RestartMode::Fail) };
+        let told = |policy: &RestartPolicy, outcome: &Outcome| match &play(policy, outcome, &[0])[0] {
+            Decision::Restart { .. } => "again".to_owned(),
+            Decision::Failed { reason } => reason.clone(),
+            other => format!("{other:?}"),
+        };
+        let temporary = retry(&[EndClass::Codes(Codes::one(75)), EndClass::Timeout]);
+        assert_eq!(told(&temporary, &exit(75)), "again");
+        assert_eq!(told(&temporary, &failed(FailureKind::Timeout, true)), "again");
+        assert_eq!(told(&temporary, &exit(1)), "only ends of these classes are retried: 75, timeout");
+        assert_eq!(told(&retry(&[EndClass::Start]), &failed(FailureKind::Start, false)), "again");
+        let usage = fail(&[EndClass::Codes(Codes::range(64, 78))]);
+        assert_eq!(told(&usage, &exit(65)), "ends of the class 64-78 are not retried");
+        assert_eq!(told(&usage, &exit(1)), "again");
+        assert_eq!(told(&usage, &failed(FailureKind::Start, false)), UNRECOVERABLE);
+        let both = RestartPolicy { retry_on: vec![EndClass::Work], ..usage };
+        assert_eq!(told(&both, &exit(65)), "ends of the class 64-78 are not retried", "to fail goes first");
+        let service = RestartPolicy { on_success: true, ..temporary };
+        assert_eq!(told(&service, &exit(0)), "again", "a good end is of no class");
+    }
+
+    #[test]
+    fn no_attempt_begins_after_the_total_time_pauses_included() {
+        let policy = RestartPolicy {
+            attempts: 100,
+            max_time: Some(Duration::from_secs(60)),
+            jitter: Decimal::thousandths(0),
+            ..policy(RestartMode::Fail)
+        };
+        let decisions = play(&policy, &exit(1), &[0, 20, 50, 51]);
+        assert!(decisions[..3].iter().all(|decision| delay_of(decision) == Duration::from_secs(10)));
+        let reason = "the next attempt would begin later than the total time of 1m allows".to_owned();
+        assert_eq!(decisions[3], Decision::Failed { reason });
+        // The time counts from the first start, whatever the window does.
+        let count = RestartCount { count: 1, window_start: Some(at(1000)), first_start: Some(START) };
+        let (decision, _) = decide(
+            &policy,
+            count,
+            Happened::Ended(&exit(1)),
+            Some(at(1000)),
+            at(1001),
+            &Chance::from_seed(1),
+        );
+        assert!(matches!(decision, Decision::Failed { .. }));
+    }
+
     #[test]
     fn a_timeout_counts_as_a_failure() {
         let late = Outcome::failed(Failure::new(FailureKind::Timeout, "too long").recoverable());
@@ -267,6 +455,7 @@ mod tests {
         assert!(matches!(decisions[3], Decision::Failed { .. }));
     }
 
+    /// B37
     #[test]
     fn no_window_allows_one_more_than_the_first() {
         let times: Vec<i64> = (0..3).flat_map(|w| (0..4).map(move |n| w * 200 + n)).collect();
@@ -292,7 +481,8 @@ mod tests {
     fn a_clock_set_back_never_makes_the_wait_longer_than_the_interval() {
         let policy = policy(RestartMode::Delay);
         let count = RestartCount { count: 3, window_start: Some(at(1_000_000)), first_start: None };
-        let (decision, _) = decide(&policy, count, Happened::Ended(&exit(1)), START, &Chance::from_seed(1));
+        let (decision, _) =
+            decide(&policy, count, Happened::Ended(&exit(1)), None, START, &Chance::from_seed(1));
         assert_eq!(delay_of(&decision), policy.interval);
     }
 
@@ -319,7 +509,7 @@ mod tests {
             };
             let count = RestartCount { count, window_start: window.map(|s| at(i64::from(s))), first_start: None };
             let outcome = exit(i32::from(!success));
-            let (decision, after) = decide(&policy, count, Happened::Ended(&outcome), START, &Chance::from_seed(seed));
+            let (decision, after) = decide(&policy, count, Happened::Ended(&outcome), Some(START), START, &Chance::from_seed(seed));
             if let Decision::Restart { delay, .. } = decision {
                 prop_assert!(attempts > 0);
                 prop_assert!(delay <= policy.interval.max(policy.delay.saturating_mul(2)));

@@ -448,11 +448,6 @@ const NOT_YET: &[NotYet] = &[
     NotYet { field: "on_recovered", used: |spec| spec.on_recovered.is_some() },
     NotYet { field: "pause_after_failures", used: |spec| spec.pause_after_failures.is_some() },
     NotYet { field: "stats_every", used: |spec| spec.stats_every.is_some() },
-    NotYet { field: "restart.jitter", used: |spec| spec.restart.jitter != RestartPolicy::JITTER },
-    NotYet { field: "restart.backoff", used: |spec| spec.restart.backoff.is_some() },
-    NotYet { field: "restart.retry_on", used: |spec| !spec.restart.retry_on.is_empty() },
-    NotYet { field: "restart.fail_on", used: |spec| !spec.restart.fail_on.is_empty() },
-    NotYet { field: "restart.max_time", used: |spec| spec.restart.max_time.is_some() },
 ];
 
 const NOTHING_YET: &str = "nothing yet";

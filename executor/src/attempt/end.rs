@@ -114,7 +114,7 @@ impl Deciding<'_> {
         let (policy, run) = (&self.task.spec.restart, &self.attempt.run);
         let happened = Happened::Ended(outcome);
         let (decision, count) =
-            restart::decide(policy, run.restarts, happened, self.now, &self.engine.chance);
+            restart::decide(policy, run.restarts, happened, run.started_at, self.now, &self.engine.chance);
         if count != run.restarts {
             self.patch.restarts = Some(count);
         }

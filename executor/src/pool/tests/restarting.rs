@@ -8,7 +8,7 @@ fn spec(policy: RestartPolicy) -> TaskSpec {
     TaskSpec::new("report", Work::handler("report")).restart(policy)
 }
 
-/// XT10: the delay is really waited, `started_at` is set, and exit 0 ends the run.
+/// XT10, B1: the delay is really waited, `started_at` is set, and exit 0 ends the run.
 #[tokio::test(start_paused = true)]
 async fn xt10_the_restart_delay_is_really_waited_and_holds_no_seat() {
     let bench = Bench::new().await;
@@ -70,6 +70,7 @@ async fn an_unrecoverable_error_ends_the_run_at_once() {
     assert_eq!(events(&run), ["not restarting"]);
 }
 
+/// B37
 #[tokio::test(start_paused = true)]
 async fn the_count_survives_the_death_of_the_process() {
     let bench = Bench::new().await;
@@ -97,6 +98,42 @@ async fn mode_delay_waits_for_the_end_of_the_interval() {
     let promise = bench.go(&task).await;
     bench.pass(seconds(20)).await;
     assert_eq!(bench.state(promise.id()).await, RunState::Scheduled { at: at(600) });
+    bench.pass(seconds(579)).await;
+    assert_eq!(bench.driver.started().len(), 2, "it waits in the queue until then");
+    bench.pass(seconds(1)).await;
+    assert_eq!(bench.driver.started().len(), 3);
+}
+
+/// B4: who is ended while he waits for his next attempt does not get it.
+#[tokio::test(start_paused = true)]
+async fn a_cancel_during_the_pause_is_the_end() {
+    let bench = Bench::new().await;
+    bench.acts([Act::Exit(1)]);
+    let task = bench.task(spec(restarts(3))).await;
+    let promise = bench.go(&task).await;
+    bench.settle().await;
+    promise.cancel().await.unwrap();
+    bench.pass(seconds(1000)).await;
+    assert!(matches!(bench.state(promise.id()).await, RunState::Canceled { .. }));
+    assert_eq!(bench.driver.started().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_total_time_counts_from_the_first_start_also_after_a_crash() {
+    let bench = Bench::new().await;
+    bench.acts([Act::Exit(1)]);
+    let policy = RestartPolicy { max_time: Some(seconds(200)), ..restarts(100) };
+    let task = bench.task(spec(policy)).await;
+    let id = bench.go(&task).await.id();
+    bench.settle().await;
+    assert_eq!(bench.run(id).await.restarts.first_start, Some(at(0)));
+    let bench = bench.crash().await;
+    bench.acts([Act::Exit(1)]);
+    bench.pass(seconds(400)).await;
+    let run = bench.run(id).await;
+    assert_eq!(run.state(), RunState::Failed);
+    assert!(run.started_at.unwrap() <= at(200), "{:?}", run.started_at);
+    assert!(run.life.attempt >= 3, "three pauses of 60 to 75 s begin within 200 s; {}", run.life.attempt);
 }
 
 #[tokio::test(start_paused = true)]
