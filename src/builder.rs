@@ -2,6 +2,7 @@
 
 use crate::engine::{Punctual, Rooms};
 use crate::error::Error;
+use crate::leavings::Leavings;
 use punctual_clock::{Chance, Clock, IdGenerator, SystemClock};
 use punctual_coordinator::{Coordinator, Parts};
 #[cfg(feature = "http")]
@@ -12,6 +13,9 @@ use punctual_executor::drivers::http::HttpDriver;
 use punctual_executor::drivers::process::{ProcessDriver, ProcessHome};
 #[cfg(feature = "http")]
 use punctual_executor::egress::Egress;
+#[cfg(feature = "http")]
+use punctual_executor::fetch::{FetchLimits, Fetcher};
+use punctual_executor::hooks::{Means, WorkDirs, built_in};
 use punctual_executor::{Driver, Executor, Limits, Outputs, Pool};
 use punctual_scheduler::Scheduler;
 use punctual_scheduler::schedule::Zone;
@@ -188,10 +192,15 @@ impl Builder {
             }
         };
         let zone = self.default_zone.as_deref().map(Zone::get).transpose()?.unwrap_or_else(Zone::utc);
+        let data = match &self.memory {
+            Memory::Directory(path) => Some(path.clone()),
+            Memory::Process | Memory::Given(_) => None,
+        };
         let (store, outputs, home) = open(self.memory, self.options, &clock).await?;
         // What a dead process left alive, and nobody keeps, ends before anybody judges its run.
         ProcessDriver::reap_leftovers(&home, &*clock).await;
 
+        let work_dirs = data.as_ref().map_or_else(WorkDirs::none, |data| WorkDirs::below(data.join("work")));
         let session = store.open_session(&self.node).await?;
         let ids = Arc::new(IdGenerator::new(Arc::clone(&clock)));
         ids.raise_floor(session.id_floor);
@@ -205,10 +214,22 @@ impl Builder {
                     .driver(ProcessDriver::shell(Arc::clone(&home), Arc::clone(&clock)))
                     .outputs(outputs.clone())
                     .limits(self.limits);
+                #[cfg_attr(not(feature = "http"), expect(unused_mut, reason = "only requests are added"))]
+                let mut means = Means::new(work_dirs.clone());
                 #[cfg(feature = "http")]
                 {
                     let client = Arc::new(Client::new(self.egress, Arc::clone(&clock)));
-                    pool = pool.driver(HttpDriver::new(client, Arc::clone(&clock)));
+                    pool = pool.driver(HttpDriver::new(Arc::clone(&client), Arc::clone(&clock)));
+                    means = means.requests_by(Arc::clone(&client));
+                    if let Some(data) = &data {
+                        let fetcher = Fetcher::new(client, Arc::clone(&clock), data, FetchLimits::default());
+                        let fetcher = fetcher
+                            .map_err(|source| Error::Io { what: "prepare the cache of artifacts", source })?;
+                        means = means.fetches_by(Arc::new(fetcher));
+                    }
+                }
+                for hook in built_in(&means) {
+                    pool = pool.hook(hook);
                 }
                 for driver in self.drivers {
                     pool = pool.shared_driver(driver);
@@ -229,7 +250,7 @@ impl Builder {
             clock: Arc::clone(&clock),
             ids,
             default_zone: zone,
-            output: Arc::new(outputs.clone()),
+            output: Arc::new(Leavings { outputs: outputs.clone(), work_dirs }),
         });
         let rooms = Rooms { store, session, clock, scheduler, pool, outputs, coordinator };
         let clock = Arc::clone(&rooms.clock);

@@ -49,6 +49,7 @@
 mod builder;
 mod engine;
 mod error;
+mod leavings;
 mod shutdown;
 #[cfg(feature = "testing")]
 pub mod testing;

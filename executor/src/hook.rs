@@ -13,18 +13,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Makes the hooks of attempts.
 pub trait MakeHook: Send + Sync {
-    /// The hook of an attempt by this definition; none where there is nothing for it to do. Asked for every
-    /// attempt, so it is cheap and touches nothing.
-    fn make(&self, task: &Task) -> Option<Box<dyn Hook>>;
-}
-
-impl<F: Fn(&Task) -> Option<Box<dyn Hook>> + Send + Sync> MakeHook for F {
-    fn make(&self, task: &Task) -> Option<Box<dyn Hook>> {
-        self(task)
-    }
+    /// Adds the hooks of an attempt by this definition, in the order in which they come before its start; nothing
+    /// where there is nothing to do. Asked for every attempt, so it is cheap and touches nothing.
+    fn make(&self, task: &Task, hooks: &mut Vec<Box<dyn Hook>>);
 }
 
 /// What was made ready for the work, by all hooks that came before.
@@ -94,6 +89,10 @@ pub struct Ending {
     pub outcome: Outcome,
 }
 
+/// What [`Hook::patience`] is by default: a call to another system with its tries fits in, and a hook that hangs does not hold
+/// the run for ever.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// One hook of one attempt. All phases but [`Self::prestart`] go on with the other hooks when one fails; each
 /// failure is an event of the run. Each phase may be dropped at any await: the run is to stop, the node stops,
 /// or it took longer than a hook may.
@@ -101,6 +100,12 @@ pub struct Ending {
 pub trait Hook: Send + Sync {
     /// Its name, the only one among the hooks of an attempt; what it stores is kept under it.
     fn name(&self) -> &str;
+
+    /// The longest it may take in a phase after the start, before it is cut off. What comes before the start has the
+    /// attempt's own timeout.
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
 
     /// Before each start, in order. The first failure ends the attempt without a start; whether another one
     /// could go better stands in the failure.

@@ -21,6 +21,7 @@ pub mod fetch;
 mod flag;
 mod guard;
 mod hook;
+pub mod hooks;
 pub mod output;
 mod pool;
 mod promise;

@@ -7,14 +7,21 @@ use crate::driver::Attempt;
 use crate::engine::Engine;
 use crate::hook::Ending;
 use crate::working::Working;
-use punctual_model::{Run, RunEvent, RunState};
+use punctual_model::{Run, RunEvent, RunId, RunState};
 use punctual_store::Patch;
-use std::sync::Arc;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 /// Asks them if the run ends by this.
 pub(super) async fn finish(life: &Life, event: RunEvent, patch: &Patch) {
     let Some(hooks) = &life.hooks else { return };
-    let Some(state) = end_of(&life.attempt, event) else { return };
+    let Some(state) = end_of(&life.attempt, event) else {
+        if !hooks.local.is_empty() {
+            between(&life.engine).insert(life.attempt.run.id, hooks.local.stored());
+        }
+        return;
+    };
     let outcome = patch.outcome.clone().unwrap_or_default();
     let _ = Box::pin(phase::all(life, hooks, Phase::Stop(&Ending { state, outcome }))).await;
 }
@@ -38,6 +45,8 @@ pub(crate) async fn tell_hooks(engine: &Arc<Engine>, run: Run) {
     if engine.hooks.is_empty() || run.life.attempt == 0 || !run.state().is_terminal() {
         return;
     }
+    let mut run = run;
+    run.local = between(engine).remove(&run.id).unwrap_or_default();
     match engine.store.task_revision(run.task, run.revision).await {
         Ok(Some(task)) => {
             let state = run.state();
@@ -48,6 +57,10 @@ pub(crate) async fn tell_hooks(engine: &Arc<Engine>, run: Run) {
         }
         Err(error) => tracing::warn!(run.id = %run.id, %error, "hooks of an ended run hear nothing"),
     }
+}
+
+fn between(engine: &Engine) -> MutexGuard<'_, BTreeMap<RunId, Value>> {
+    engine.between.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn apart(engine: &Arc<Engine>, attempt: &Attempt, state: RunState) {

@@ -9,14 +9,10 @@ use crate::guard::guarded;
 use crate::hook::{Around, Ending, Hook, HookError, Setup};
 use crate::working::Orders;
 use punctual_model::{Failure, FailureKind, Outcome, StopWhy, Task};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// The longest that one hook may take in a phase other than the first, which the attempt's own timeout bounds: a
-/// call to another system with its tries fits in, and a hook that hangs does not hold the run for ever.
-const PATIENCE: Duration = Duration::from_secs(300);
-
-/// The same when the node stops: whoever stops a node waits for it.
+/// The longest that one hook may take when the node stops: whoever stops a node waits for it.
 const HURRIED: Duration = Duration::from_secs(10);
 
 /// The hooks of one attempt, in order.
@@ -29,10 +25,13 @@ impl Hooks {
     /// Those that have anything to do for an attempt; none if no hook has.
     pub(super) fn of(engine: &Engine, attempt: &Attempt) -> Option<Box<Self>> {
         // An empty vector takes no memory, and most attempts have no hooks.
-        let list: Vec<_> = engine.hooks.iter().filter_map(|maker| maker.make(&attempt.task)).collect();
+        let mut list = Vec::new();
+        engine.hooks.iter().for_each(|maker| maker.make(&attempt.task, &mut list));
         if list.is_empty() {
             return None;
         }
+        // It waits no more.
+        engine.between.lock().unwrap_or_else(PoisonError::into_inner).remove(&attempt.run.id);
         Some(Box::new(Self { list, local: Local::restore(&attempt.run.local) }))
     }
 }
@@ -97,7 +96,7 @@ pub(super) async fn all(life: &Life, hooks: &Hooks, phase: Phase<'_>) -> Option<
         let asked = tokio::select! {
             biased;
             asked = guarded(phase.ask(hook, &around)) => asked.unwrap_or_else(panicked),
-            text = too_long(life) => Err(text.into()),
+            text = too_long(life, hook.patience()) => Err(text.into()),
         };
         if let Err(error) = asked {
             if error.fails_attempt && fails.is_none() {
@@ -137,8 +136,8 @@ pub(super) fn failed(life: &Life, hook: &dyn Hook, phase: &'static str, error: S
 }
 
 /// Returns, with words, when a hook has taken longer than it may.
-async fn too_long(life: &Life) -> String {
-    let patience = life.engine.clock.sleep(PATIENCE);
+async fn too_long(life: &Life, longest: Duration) -> String {
+    let patience = life.engine.clock.sleep(longest);
     tokio::select! {
         biased;
         orders = life.working.until(Orders::in_a_hurry) => {
@@ -148,6 +147,6 @@ async fn too_long(life: &Life) -> String {
             }
             "was cut short by the stop of the node".to_owned()
         }
-        () = patience => format!("took longer than {}", punctual_model::duration::format(PATIENCE)),
+        () = patience => format!("took longer than {}", punctual_model::duration::format(longest)),
     }
 }

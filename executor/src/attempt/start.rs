@@ -4,6 +4,7 @@ use super::deadline::Deadline;
 use super::{Ended, Life, wait};
 use crate::driver::{Handle, RunSink};
 use crate::guard::guarded;
+use crate::hooks::environment;
 use punctual_model::{Failure, FailureKind};
 use std::sync::Arc;
 
@@ -18,9 +19,10 @@ pub(super) async fn start(life: &Life, deadline: &mut Deadline) -> Result<Box<dy
         return Err(Ended::failed(Failure::new(FailureKind::Start, text)));
     };
     let sink: Arc<dyn RunSink> = Arc::<super::Sink>::clone(&life.sink);
+    let attempt = environment::fill(&life.attempt).map_err(Ended::failed)?;
     let started = tokio::select! {
         biased;
-        started = guarded(driver.start(life.attempt.clone(), sink)) => started,
+        started = guarded(driver.start(attempt, sink)) => started,
         reason = wait::told_to_stop(life, deadline) => {
             let order = wait::intent(life, reason).await;
             return Err(Ended::not_begun(order));

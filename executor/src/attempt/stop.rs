@@ -73,7 +73,7 @@ async fn before_the_signal(life: &Life, handle: &dyn Handle, order: Order) -> Op
         Order::Interrupt => None,
         Order::Abandon => return None,
     };
-    let delay = Duration::ZERO;
+    let delay = life.definition().spec.shutdown_delay;
     if life.hooks.is_none() && delay.is_zero() {
         return None;
     }
@@ -82,9 +82,11 @@ async fn before_the_signal(life: &Life, handle: &dyn Handle, order: Order) -> Op
             let _ = phase::all(life, hooks, Phase::Prekill(why)).await;
         }
         let mut ending = std::pin::pin!(guarded(handle.wait()));
-        if !delay.is_zero() && !life.working.orders().in_a_hurry() {
-            life.sink
-                .event(EventKind::Message { source: "stop".to_owned(), text: format!("waits {delay:?}") });
+        if !delay.is_zero() && life.working.orders().in_a_hurry() {
+            let reason = "the node stops".to_owned();
+            life.sink.event(EventKind::ShutdownDelaySkipped { reason });
+        } else if !delay.is_zero() {
+            life.sink.event(EventKind::ShutdownDelay { delay });
             tokio::select! {
                 biased;
                 ended = &mut ending => return Some(outcome_of(life, handle, ended).await),

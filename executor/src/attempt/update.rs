@@ -38,7 +38,12 @@ pub(super) async fn followed(following: &mut Option<Following<'_>>) {
 
 /// The parts of the definition that the next attempt will be the first to have.
 fn waits(used: &TaskSpec, newest: &TaskSpec) -> Vec<&'static str> {
-    let parts = [("work", used.work != newest.work), ("max_output", used.max_output != newest.max_output)];
+    let parts = [
+        ("work", used.work != newest.work),
+        ("hooks", used.hooks != newest.hooks),
+        ("artifacts", used.artifacts != newest.artifacts),
+        ("output", (used.max_output, used.output) != (newest.max_output, newest.output)),
+    ];
     parts.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }
 

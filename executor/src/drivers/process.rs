@@ -88,6 +88,12 @@ impl ProcessDriver {
     }
 }
 
+/// The environment of a helper of an attempt, such as a command of a hook: that of its work, without the mark by
+/// which the work's own processes are found and ended.
+pub(crate) fn environment(attempt: &Attempt) -> std::collections::BTreeMap<String, std::ffi::OsString> {
+    environment::of(attempt, &ProcessHome::default())
+}
+
 /// How long leftovers of a dead session may take to go by themselves: as long as a task's default grace.
 const REAP_GRACE: Duration = Duration::from_secs(5);
 

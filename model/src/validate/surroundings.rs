@@ -4,6 +4,7 @@ use super::{Problems, no_nul};
 use crate::hook::octal;
 use crate::number::Decimal;
 use crate::process::{ProcessContext, RLIMITS, Resources};
+use crate::template::{Template, Use};
 use std::path::{Component, Path};
 
 /// Most names of variables that are passed on, and most groups: what a kernel takes many times.
@@ -20,6 +21,7 @@ pub(super) fn surroundings(context: &ProcessContext, found: &mut Problems) {
         let field = format!("work.env[{name:?}]");
         variable(name, &field, found);
         no_nul(value, &field, found);
+        places(value, &field, found);
     }
     let expected = format!("at most {MAX_NAMES} names");
     found.require(context.inherit_env.len() <= MAX_NAMES, "work.inherit_env", expected, None);
@@ -29,6 +31,7 @@ pub(super) fn surroundings(context: &ProcessContext, found: &mut Problems) {
     if let Some(cwd) = &context.cwd {
         found.require(!cwd.is_empty(), "work.cwd", "a directory", Some("leave it out for the daemon's own"));
         no_nul(cwd, "work.cwd", found);
+        places(cwd, "work.cwd", found);
     }
     if let Some(file) = &context.payload_file {
         inside(file, "work.payload_file", found);
@@ -38,6 +41,13 @@ pub(super) fn surroundings(context: &ProcessContext, found: &mut Problems) {
     rights(context, found);
     rlimits(context, found);
     resources(&context.resources, found);
+}
+
+/// A text in which places are filled with what the run has.
+fn places(text: &str, field: &str, found: &mut Problems) {
+    if let Err(error) = Template::parse(text, Use::Body) {
+        found.add(field, "a text whose places can be filled", Some(error.to_string()));
+    }
 }
 
 /// A path that stays below the directory it is relative to.

