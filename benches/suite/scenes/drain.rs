@@ -85,6 +85,7 @@ async fn fill(data: &Path, runs: u64) -> Outcome {
             restarts: Default::default(),
             outcome: None,
             saved: serde_json::Value::Null,
+            local: serde_json::Value::Null,
             events: Default::default(),
         });
         let batch: Vec<Run> = batch.collect();
