@@ -2,7 +2,7 @@
 //!
 //! It cuts a journal off after the last batch that it can read, without a word, and never looks for one that
 //! is missing. So: are all of them there, what is the last commit in them, and what follows it? Reads the layout
-//! of fjall's journal format 3, and never changes a file.
+//! of fjall's journal format 3. Only [`cut_torn`] changes a file.
 
 use super::key;
 use super::tables::SEQUENCE;
@@ -106,6 +106,19 @@ pub(super) fn read(path: &Path) -> io::Result<Contents> {
     file.seek(SeekFrom::Start(contents.end))?;
     contents.rest = rest(&mut file)?;
     Ok(contents)
+}
+
+/// Cuts off what a crash has left of a commit that it interrupted, durably. The database would do the same, but on
+/// its way there it believes the sizes that it finds: it may ask for gigabytes, or assert that they agree.
+pub(super) fn cut_torn(database: &Path) -> io::Result<()> {
+    let Some(journal) = list(database)?.pop() else { return Ok(()) };
+    let contents = read(&journal.path)?;
+    if contents.rest == Rest::Torn {
+        let file = File::options().write(true).open(&journal.path)?;
+        file.set_len(contents.end)?;
+        file.sync_all()?;
+    }
+    Ok(())
 }
 
 /// What this is, if it does not begin with a whole batch.

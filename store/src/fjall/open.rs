@@ -91,6 +91,9 @@ fn open_made(directory: Directory, options: &Options) -> Result<Opened, OpenErro
         directory.make_folder(&directory.aside())?;
         let copy = journals::copy_aside(&database, &directory.aside());
         refuse.aside = Some(copy.map_err(OpenError::io("copy the journals of", &database))?);
+        if journals::is_known(&database).map_err(OpenError::io("read", &database))? {
+            journals::cut_torn(&database).map_err(OpenError::io("cut a torn commit off in", &database))?;
+        }
     }
 
     let core = open_database(&directory, options, &refuse)?;

@@ -205,6 +205,26 @@ fn a_torn_tail_costs_only_what_was_not_acknowledged() {
     }
 }
 
+/// What a power cut leaves where only some of the pages of a commit had come to the disk.
+#[test]
+fn a_tail_that_turns_into_zeros_costs_only_what_was_not_acknowledged() {
+    let (_folder, path) = crashed();
+    let mut store = attempt(&path).unwrap();
+    store.commit(100);
+    drop(store);
+    let (file, end) = journal(&path);
+    for cut in (end - 150..end).step_by(3) {
+        let copy = tempfile::tempdir().unwrap();
+        let copy = copy_of(&path, copy.path());
+        let journal = copy.join("db").join(file.file_name().unwrap());
+        overwrite(&journal, cut, &vec![0; usize::try_from(end - cut).unwrap()]);
+        truncate(&journal, end + 4096);
+        let store = attempt(&copy).unwrap_or_else(|error| panic!("zeros from {cut} to {end}: {error}"));
+        assert_eq!(store.sequence, 10);
+        assert!(fs::read_dir(copy.join("aside")).unwrap().next().is_none());
+    }
+}
+
 fn copy_of(path: &Path, to: &Path) -> PathBuf {
     let to = to.join("copy");
     for (file, bytes) in content(path) {
