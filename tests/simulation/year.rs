@@ -59,6 +59,9 @@ enum FaultKind {
 /// The calls that bring new work, which a store without room refuses.
 const NEW_WORK: [&str; 3] = ["put_task", "materialise", "enqueue"];
 
+/// Mean time between two deeds while the disk is full.
+const FULL_PAUSE: Duration = Duration::from_secs(300);
+
 pub(crate) struct Year {
     pub(crate) plan: Plan,
     pub(crate) clock: VirtualClock,
@@ -329,7 +332,9 @@ impl Year {
             if self.is_wrong() || self.clock.monotonic() >= self.plan.style.span {
                 return Ended::Over;
             }
-            let pause = Duration::from_secs(1 + self.chance.below(2 * self.plan.pause.as_secs()));
+            // A disk stays full for some minutes: the node looks again every half a minute, and a year of that is long.
+            let mean = if lock(&self.truth).full { FULL_PAUSE } else { self.plan.pause };
+            let pause = Duration::from_secs(1 + self.chance.below(2 * mean.as_secs()));
             tokio::select! {
                 biased;
                 () = die.notified() => return self.died(&node).await,
