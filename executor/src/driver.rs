@@ -131,3 +131,21 @@ pub enum Stream {
     /// What a handler logs, and what the engine itself adds.
     Log,
 }
+
+impl Stream {
+    /// The name as it is written everywhere.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Log => "log",
+        }
+    }
+
+    /// The stream with this name.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Stdout, Self::Stderr, Self::Log].into_iter().find(|stream| stream.as_str() == text)
+    }
+}

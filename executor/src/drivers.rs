@@ -4,3 +4,4 @@ pub mod handler;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod process;
+mod trace;

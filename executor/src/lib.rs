@@ -47,6 +47,6 @@ pub use output::Outputs;
 pub use pool::{Pool, PoolBuilder, StopReport};
 #[cfg(feature = "mock")]
 pub use promise::MockRunPromise;
-pub use promise::RunPromise;
+pub use promise::{RunPromise, Told};
 pub use reservation::Reservation;
 pub use seats::{Limits, Workers};

@@ -12,11 +12,13 @@ mod part;
 mod place;
 mod reader;
 mod reserve;
+mod search;
 mod writer;
 
 pub use frame::{Content, Frame};
 pub(crate) use place::{Made, create, path_of, remove};
 pub use reader::Reader;
+pub use search::Search;
 pub(crate) use writer::{Writer, Written};
 
 use follow::Follow;

@@ -2,12 +2,13 @@
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::promise::RunPromise;
+use crate::promise::{RunPromise, Told};
 use crate::registry::{Post, Subscription};
 use async_trait::async_trait;
 use futures_util::stream::{BoxStream, StreamExt as _, unfold};
 use punctual_faults::crash_point;
 use punctual_model::{CancelWhy, Run, RunId, RunState};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -72,6 +73,16 @@ impl RunPromise for Promise {
         cancel(&self.engine, self.run, CancelWhy::Asked).await?.map(|_| ()).ok_or(Error::Forgotten(self.run))
     }
 
+    async fn events(&self) -> Result<BoxStream<'static, Told>, Error> {
+        let subscription = self.engine.registry.subscribe(self.run);
+        let promise = Self::new(Arc::clone(&self.engine), self.run);
+        let listening = Listening { subscription, seen: 0, state: None, ready: VecDeque::new() };
+        // What has happened so far is there at once, or the run is not.
+        let mut listening = Telling { promise, listening };
+        listening.look().await?;
+        Ok(unfold(listening, async |mut telling| Some((telling.next().await?, telling))).boxed())
+    }
+
     async fn watch(&self) -> Result<BoxStream<'static, RunState>, Error> {
         let subscription = self.engine.registry.subscribe(self.run);
         let now = self.look().await?.state();
@@ -110,6 +121,74 @@ pub(crate) async fn cancel(engine: &Engine, run: RunId, why: CancelWhy) -> Resul
         Some(Answer::AlreadyEnded(run)) => Some(run),
         Some(Answer::Unknown) | None => None,
     })
+}
+
+/// Tells one watcher of events.
+struct Telling {
+    promise: Promise,
+    listening: Listening,
+}
+
+struct Listening {
+    subscription: Subscription,
+    /// Events told, or missed.
+    seen: u64,
+    /// The state told last.
+    state: Option<RunState>,
+    /// What the last look found: at most as many as a record keeps events.
+    ready: VecDeque<Told>,
+}
+
+impl Listening {
+    /// Takes what is new in the record.
+    fn take(&mut self, run: &Run) {
+        let log = &run.events;
+        let (first, dropped) = (log.first().len() as u64, log.dropped());
+        let numbers = (0..first).chain(first + dropped..);
+        for (number, event) in numbers.zip(log.iter()) {
+            if number < self.seen {
+                continue;
+            }
+            if number > self.seen {
+                self.ready.push_back(Told::Missed(number - self.seen));
+            }
+            self.seen = number + 1;
+            self.ready.push_back(Told::Event(event.clone()));
+        }
+        if self.state != Some(run.state()) {
+            self.state = Some(run.state());
+            self.ready.push_back(Told::State(run.state()));
+        }
+    }
+}
+
+impl Telling {
+    async fn look(&mut self) -> Result<(), Error> {
+        let run = self.promise.look().await?;
+        self.listening.take(&run);
+        Ok(())
+    }
+
+    /// The next thing; none after the final state, or when nobody tells any more.
+    async fn next(&mut self) -> Option<Told> {
+        loop {
+            if let Some(told) = self.listening.ready.pop_front() {
+                return Some(told);
+            }
+            if self.listening.state.is_some_and(|state| state.is_terminal()) {
+                return None;
+            }
+            // What was posted before this look is in the store by then.
+            match self.listening.subscription.last() {
+                Post::Ended(run) => self.listening.take(&run),
+                Post::Failed(_) => return None,
+                Post::Look | Post::State(_) => self.look().await.ok()?,
+            }
+            if self.listening.ready.is_empty() {
+                self.listening.subscription.changed().await;
+            }
+        }
+    }
 }
 
 struct Watching {

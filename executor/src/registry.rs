@@ -166,6 +166,16 @@ impl Registry {
         all.iter().for_each(|working| working.offer(task));
     }
 
+    /// Something happened to a run that is no step of its life: who watches it looks into the store.
+    pub(crate) fn happened(&self, run: RunId) {
+        let inner = self.lock();
+        // That nobody will ever tell must not be unsaid.
+        let is_over = inner.over.as_ref().is_some_and(|over| over.error.is_some());
+        if let Some(entry) = inner.entries.get(&run).filter(|_| !is_over) {
+            entry.post(Post::Look);
+        }
+    }
+
     /// Makes the waiters of a run look into the store; answers whether it is at work here.
     pub(crate) fn look(&self, run: RunId) -> bool {
         let inner = self.lock();

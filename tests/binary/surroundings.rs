@@ -49,7 +49,7 @@ argv = ["ls", "-l", "/proc/self/fd"]
     names.sort_unstable();
     // What a shell sets by itself is none of ours.
     names.retain(|name| !["PWD", "OLDPWD", "SHLVL", "_"].contains(name));
-    let allowed = ["HOME", "LANG", "MINE", "PATH", "TZ", "USER"];
+    let allowed = ["HOME", "LANG", "MINE", "PATH", "TRACEPARENT", "TZ", "USER"];
     for name in names {
         assert!(allowed.contains(&name) || name.starts_with("PUNCTUAL_"), "{name} in {environment}");
     }
@@ -58,11 +58,15 @@ argv = ["ls", "-l", "/proc/self/fd"]
         "PUNCTUAL_TASK=look",
         "PUNCTUAL_ATTEMPT=1",
         "PUNCTUAL_TRIGGER=schedule",
+        "PUNCTUAL_TASK_TYPE=system",
+        "PUNCTUAL_TASK_REVISION=1",
         &format!("PUNCTUAL_RUN_ID={}", looked.run),
         &format!("PUNCTUAL_SCHEDULED_FOR={}", looked.scheduled_for),
     ] {
         assert!(environment.lines().any(|found| found == line), "{line} is not in {environment}");
     }
+    let trace = environment.lines().find_map(|line| line.strip_prefix("TRACEPARENT=00-")).expect("a trace");
+    assert_eq!(trace.get(16..32), Some(looked.run.as_str()), "{trace}");
     assert_eq!(read("stdin"), "");
     let stat = read("stat");
     let [pid, _parent, group, _session] = stat.split_whitespace().collect::<Vec<_>>()[..] else {

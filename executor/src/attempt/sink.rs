@@ -3,6 +3,7 @@
 use crate::driver::{Attempt, RunSink, Stream};
 use crate::engine::Engine;
 use crate::output::{Outputs, Writer, Written};
+use crate::registry::Registry;
 use punctual_clock::Clock;
 use punctual_model::RunId;
 use punctual_model::event::{Event, EventKind, MAX_EVENT_TEXT};
@@ -18,6 +19,7 @@ pub(crate) struct Sink {
     run: RunId,
     fence: Fence,
     outputs: Outputs,
+    registry: Arc<Registry>,
     writer: Mutex<Option<Writer>>,
 }
 
@@ -30,6 +32,7 @@ impl Sink {
             run,
             fence: Fence::of(&attempt.run),
             outputs: engine.outputs.clone(),
+            registry: Arc::clone(&engine.registry),
             writer: Mutex::new(Some(engine.outputs.writer(run, attempt.task.spec.max_output))),
         }
     }
@@ -81,6 +84,7 @@ impl RunSink for Sink {
     fn event(&self, what: EventKind) {
         let event = Event { at: self.clock.now(), kind: bounded(what) };
         self.note(SoftNote { events: vec![event], ..self.empty() });
+        self.registry.happened(self.run);
     }
 
     fn save(&self, state: Value) {

@@ -10,10 +10,11 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
-use futures_util::stream::{BoxStream, StreamExt as _, unfold};
+use futures_util::stream::{BoxStream, StreamExt as _, iter, once, unfold};
 use punctual_clock::{Clock, Wait};
 use punctual_executor::RunPromise;
-use punctual_executor::output::Frame;
+use punctual_executor::Stream;
+use punctual_executor::output::{Content, Frame, Search};
 use std::future::ready;
 use std::io;
 use std::sync::Arc;
@@ -26,8 +27,10 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// The bytes as they were written; nothing else.
+    /// The bytes as they were written, with a line for people where some are gone.
     Text,
+    /// The bytes of one stream, and nothing else.
+    Raw,
     /// One JSON object a line.
     Lines,
     /// Server-sent events.
@@ -48,6 +51,7 @@ impl Form {
 
     fn content_type(self) -> HeaderValue {
         HeaderValue::from_static(match self {
+            Self::Raw => "application/octet-stream",
             Self::Text => "text/plain; charset=utf-8",
             Self::Lines => "application/x-ndjson",
             Self::Events => "text/event-stream",
@@ -56,7 +60,7 @@ impl Form {
 
     fn frame(self, frame: Frame) -> Bytes {
         match self {
-            Self::Text => frame.content.show().into_owned().into(),
+            Self::Text | Self::Raw => frame.content.show().into_owned().into(),
             Self::Lines | Self::Events => {
                 let sequence = frame.sequence;
                 self.line(&LogLine::of(frame), Some(sequence))
@@ -68,7 +72,7 @@ impl Form {
         // These types have no form that is no JSON.
         let json = serde_json::to_string(line).unwrap_or_default();
         match (self, line) {
-            (Self::Text, _) => Bytes::new(),
+            (Self::Text | Self::Raw, _) => Bytes::new(),
             (Self::Lines, _) => format!("{json}\n").into(),
             (Self::Events, LogLine::Heartbeat) => Bytes::from_static(b":\n\n"),
             (Self::Events, line) => {
@@ -91,14 +95,18 @@ pub(super) async fn logs(
     query: Query,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let query = query.only(&["follow", "from_seq"])?;
+    let query = query.only(&["follow", "from_seq", "raw", "search"])?;
     let id = run_id(&run)?;
-    let (follow, form) = (query.flag("follow")?, Form::asked(&headers));
+    let raw = query.with("raw", "stdout, stderr or log", Stream::parse)?;
+    let search = query.text("search")?.map(Search::new);
+    let (follow, form) =
+        (query.flag("follow")?, if raw.is_some() { Form::Raw } else { Form::asked(&headers) });
     let from = match query.parsed("from_seq", "a number")? {
         Some(from) => from,
         None => last_seen(&headers).map_or(0, |seen| seen.saturating_add(1)),
     };
     let outputs = &api.parts().outputs;
+    let chosen = |frames| only(frames, raw, search);
     let promise = api.tasks().promise(id).await?;
     let body = if follow {
         let ended = {
@@ -106,14 +114,44 @@ pub(super) async fn logs(
             async move { drop(promise.wait().await) }
         };
         let frames = outputs.follow(id, from, Arc::clone(&api.parts().clock), ended);
-        followed(frames, promise, Arc::clone(&api.parts().clock), form)
+        followed(chosen(frames), promise, Arc::clone(&api.parts().clock), form)
     } else {
         let frames = outputs.follow(id, from, Arc::clone(&api.parts().clock), ready(()));
-        Body::from_stream(frames.map(move |frame| frame.map(|frame| form.frame(frame))))
+        Body::from_stream(chosen(frames).map(move |frame| frame.map(|frame| form.frame(frame))))
     };
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, form.content_type());
     Ok(response)
+}
+
+/// Of these frames, those that were asked for: of one stream, with nothing in place of what is gone; or the lines
+/// that contain a text.
+fn only(
+    frames: BoxStream<'static, io::Result<Frame>>,
+    raw: Option<Stream>,
+    search: Option<Search>,
+) -> BoxStream<'static, io::Result<Frame>> {
+    let frames = match raw {
+        None => frames,
+        Some(raw) => frames
+            .filter(move |frame| {
+                let is_of =
+                    |content: &Content| matches!(content, Content::Bytes { stream, .. } if *stream == raw);
+                ready(frame.as_ref().map_or(true, |frame| is_of(&frame.content)))
+            })
+            .boxed(),
+    };
+    let Some(search) = search else { return frames };
+    let with_end = frames.map(Some).chain(once(ready(None)));
+    let found = with_end.scan(search, |search, next| {
+        let lines: Vec<io::Result<Frame>> = match next {
+            Some(Ok(frame)) => search.take(frame).into_iter().map(Ok).collect(),
+            Some(Err(error)) => vec![Err(error)],
+            None => search.rest().into_iter().map(Ok).collect(),
+        };
+        ready(Some(iter(lines)))
+    });
+    found.flatten().boxed()
 }
 
 /// Where a browser's event source has got to before it lost the connection.

@@ -1,5 +1,6 @@
 //! The route table, and the handlers by what they are about. Handlers translate and call the coordinator.
 
+mod events;
 mod health;
 mod logs;
 mod metrics;
@@ -81,6 +82,7 @@ fn table() -> Vec<Entry> {
         entry!(GET "/v1/runs" Read runs::list),
         entry!(GET "/v1/runs/{run}" Read runs::get),
         entry!(POST "/v1/runs/{run}" Write runs::verb, runs::VERBS),
+        entry!(GET "/v1/runs/{run}/events" Read events::events),
         entry!(GET "/v1/runs/{run}/logs" Read logs::logs),
     ]
 }

@@ -3,7 +3,6 @@
 use super::spec::TaskSpec;
 use jiff::Timestamp;
 use punctual_coordinator as coordinator;
-use punctual_executor::Stream;
 use punctual_executor::output::{Content, Frame};
 use punctual_model as model;
 use punctual_model::{ErrorCode, RunId, RunStateName, TaskId};
@@ -297,6 +296,38 @@ pub enum LogLine {
     Error(Error),
 }
 
+/// One line of what happens to a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum EventLine {
+    /// Something happened.
+    Event {
+        /// What.
+        event: super::Event,
+    },
+    /// So many events are gone; only the first and the last ones of a run are kept.
+    Missed {
+        /// How many.
+        events: u64,
+    },
+    /// It is in this state now.
+    State {
+        /// Which.
+        state: RunStateName,
+    },
+    /// Nothing happened for a while, and the connection is alive.
+    Heartbeat,
+    /// The run has ended and this was all.
+    End {
+        /// The run.
+        run: RunId,
+        /// How it ended.
+        state: RunStateName,
+    },
+    /// No more can be told; the run may go on.
+    Error(Error),
+}
+
 impl LogLine {
     /// The bytes of a piece of output, as they were written.
     #[must_use]
@@ -314,16 +345,11 @@ impl LogLine {
         let Frame { sequence: seq, at, content } = frame;
         match content {
             Content::Bytes { stream, bytes } => {
-                let stream = match stream {
-                    Stream::Stdout => "stdout",
-                    Stream::Stderr => "stderr",
-                    Stream::Log => "log",
-                };
                 let (text, base64) = match String::from_utf8(bytes) {
                     Ok(text) => (Some(text), None),
                     Err(error) => (None, Some(crate::encoding::base64(error.as_bytes()))),
                 };
-                Self::Log { seq, at, stream: stream.to_owned(), text, base64 }
+                Self::Log { seq, at, stream: stream.as_str().to_owned(), text, base64 }
             }
             Content::Dropped(bytes) => Self::Dropped { seq, bytes },
         }

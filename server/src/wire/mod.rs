@@ -8,8 +8,9 @@ mod spec;
 mod work;
 
 pub use answer::{
-    Due, Error, Explained, Health, Judged, LogLine, Owner, Page, Progress, Quarantined, Resumption, RunNow,
-    RunTotals, ScheduleText, Scheduling, StoreFigures, Task, TaskResume, Unschedulable, Warned, Zones,
+    Due, Error, EventLine, Explained, Health, Judged, LogLine, Owner, Page, Progress, Quarantined,
+    Resumption, RunNow, RunTotals, ScheduleText, Scheduling, StoreFigures, Task, TaskResume, Unschedulable,
+    Warned, Zones,
 };
 pub use around::{Artifact, Call, Hooks, HttpCall, OnHookError, Output, UserHook};
 pub use run::{

@@ -388,7 +388,7 @@ pub struct Event {
 }
 
 impl Event {
-    fn new(event: &event::Event) -> Self {
+    pub(crate) fn new(event: &event::Event) -> Self {
         use event::EventKind as K;
         let (kind, attempt, delay) = match &event.kind {
             K::Restarting { attempt, delay, .. } => ("restarting", Some(*attempt), Some(*delay)),

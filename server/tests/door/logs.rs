@@ -152,3 +152,50 @@ async fn when_the_node_stops_followers_hear_the_end_or_that_there_is_none_yet() 
     assert_eq!((&ends[0]["type"], &ends[0]["code"]), (&json!("error"), &json!("unavailable")));
     assert_eq!((&ends[1]["type"], &ends[1]["code"]), (&json!("error"), &json!("unavailable")));
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_stream_is_answered_raw_and_a_search_answers_the_lines_that_contain_it() {
+    let house = House::new().await;
+    house.engine.script(|_| {
+        let first = Act::Print("a needle\nhay\nneed".to_owned(), Box::new(Act::run_for(SECOND)));
+        Act::Print("hay and ".to_owned(), Box::new(first))
+    });
+    house.task("a").await;
+    let run = house.post("/v1/tasks/a:run", json!({})).await.is(202);
+    house.engine.advance(2 * SECOND).await;
+    let path = format!("/v1/runs/{}/logs", run["id"].as_str().expect("an id"));
+    let (kind, log) = body(&house, &format!("{path}?raw=stdout"), &[]).await;
+    assert_eq!(kind, "application/octet-stream");
+    assert_eq!(whole(log).await, "hay and a needle\nhay\nneed");
+    let (_, log) = body(&house, &format!("{path}?raw=stderr"), &[]).await;
+    assert_eq!(whole(log).await, "");
+    let (_, log) = body(&house, &format!("{path}?search=needle"), &[]).await;
+    assert_eq!(whole(log).await, "hay and a needle\n");
+    let (_, log) = body(&house, &format!("{path}?search=need&follow=1"), &[]).await;
+    assert_eq!(whole(log).await, "hay and a needle\nneed\n");
+    let (_, log) = body(&house, &format!("{path}?search=hay"), &[("accept", "application/x-ndjson")]).await;
+    let found: Vec<_> = lines(&whole(log).await).iter().map(|line| line["text"].clone()).collect();
+    assert_eq!(found, [json!("hay and a needle\n"), json!("hay\n")]);
+    house.get(&format!("{path}?raw=both")).await.refuses(400, "invalid", "stdout, stderr or log");
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_told_as_they_happen_until_the_end() {
+    let house = House::new().await;
+    let id = started(&house).await;
+    let (kind, log) = body(&house, &format!("/v1/runs/{id}/events?follow=1"), &[]).await;
+    assert_eq!(kind, "application/x-ndjson");
+    let all = tokio::spawn(whole(log));
+    house.engine.advance(ALL).await;
+    let told = lines(&all.await.expect("an answer"));
+    let of = |kind: &str| told.iter().filter(|line| line["type"] == kind).count();
+    assert_eq!(told[told.len() - 1], json!({"type": "end", "run": id, "state": "failed"}));
+    assert!(
+        told.iter().any(|line| line["type"] == "event" && line["event"]["type"] == "restarting"),
+        "{told:?}"
+    );
+    assert!(told.contains(&json!({"type": "state", "state": "running"})), "{told:?}");
+    assert_eq!((of("missed"), of("error")), (0, 0));
+    let events = house.get(&format!("/v1/runs/{id}/events")).await.is(200);
+    assert_eq!(events["items"].as_array().expect("items").len(), of("event"));
+}

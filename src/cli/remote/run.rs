@@ -8,7 +8,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::{Output, OutputArg, print_bytes, print_json, print_text, run_report};
 use clap::Args;
 use jiff::Timestamp;
-use punctual::model::{RunId, RunStateName, duration};
+use punctual::model::{RunStateName, duration};
 use punctual_server::wire;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -169,8 +169,8 @@ pub(crate) async fn shown(client: &Client, text: &str) -> Result<(wire::Run, Vec
 }
 
 /// Writes the whole log of a run to standard output.
-pub(crate) async fn print_log(client: &Client, run: RunId) -> Result<(), CliError> {
-    let mut stream = client.stream(Ask::get(&["runs", &run.to_string(), "logs"])).await?;
+pub(crate) async fn print_log(client: &Client, ask: Ask) -> Result<(), CliError> {
+    let mut stream = client.stream(ask).await?;
     while let Some(bytes) = stream.next().await? {
         print_bytes(&bytes)?;
     }

@@ -1,6 +1,7 @@
 //! From a definition and a run to the request that is sent.
 
 use crate::client::{Request, check_url, is_ours};
+use crate::drivers::trace::traceparent;
 use hyper::Method;
 use hyper::body::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -68,12 +69,4 @@ pub(super) fn build(call: &HttpCall, run: &Run, task: &Task, key: &str) -> Resul
     // Whoever expects a redirect wants to see it.
     let follow = !(300..400).any(|status| call.expects(status));
     Ok(Request { method, url, headers, body, follow })
-}
-
-/// One trace a run, one span an attempt, both to be had from the ids: whoever finds them in a trace finds the run.
-fn traceparent(run: &Run, task: &Task) -> String {
-    let span = run.id.get().rotate_left(32) ^ u64::from(run.life.attempt);
-    // A span of zeros means none at all.
-    let span = if span == 0 { 1 } else { span };
-    format!("00-{}{}-{span:016x}-01", task.id, run.id)
 }

@@ -4,6 +4,7 @@
 
 use super::home::{MARK, ProcessHome};
 use crate::driver::Attempt;
+use crate::drivers::trace::traceparent;
 use punctual_model::{Trigger, Work};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -42,6 +43,10 @@ pub(super) fn of(attempt: &Attempt, home: &ProcessHome) -> BTreeMap<String, OsSt
     set("PUNCTUAL_ATTEMPT", run.life.attempt.to_string());
     set("PUNCTUAL_FENCE", fence(run.life.epoch, run.life.attempt));
     set("PUNCTUAL_SCHEDULED_FOR", run.scheduled_for.to_string());
+    set("PUNCTUAL_TASK_TYPE", task.kind.to_string());
+    set("PUNCTUAL_TASK_REVISION", task.revision.to_string());
+    set("PUNCTUAL_RUN_AT", run.run_at.to_string());
+    set("TRACEPARENT", traceparent(run, task));
     set("PUNCTUAL_TRIGGER", run.trigger.as_str().to_owned());
     if let Trigger::Retry { of } | Trigger::Resume { of } = run.trigger {
         set("PUNCTUAL_PREVIOUS_RUN_ID", of.to_string());

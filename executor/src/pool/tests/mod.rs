@@ -13,3 +13,4 @@ mod restarting;
 mod resuming;
 mod stopping;
 mod telling;
+mod watching;
