@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::working::Working;
 use jiff::Timestamp;
 use punctual_faults::crash_point;
+use punctual_model::event::EventKind;
 use punctual_model::{Outcome, Run, RunEvent, Task};
 use punctual_store::{Edge, EdgeAnswer};
 use std::sync::Arc;
@@ -133,6 +134,9 @@ fn settle(engine: &Arc<Engine>, batch: Vec<End>, answers: Vec<EdgeAnswer>) {
                 _ if !applied => {}
                 (Some(run), _) if run.state().is_terminal() => {
                     counters.completed(&end.task.kind, run.state().name());
+                    if let Some(EventKind::TaskPaused { failures }) = run.events.iter().last().map(|event| &event.kind) {
+                        tracing::warn!(parent: &end.span, failures, "the task is paused: it failed too often in a row");
+                    }
                 }
                 (_, RunEvent::Interrupted) => counters.interrupted += 1,
                 (_, _) => counters.restarted += 1,

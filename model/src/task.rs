@@ -371,7 +371,7 @@ impl Output {
 
 /// What changes with a task's runs. No part of the definition: it moves without a new revision.
 ///
-/// Every field only moves forward.
+/// Every field of time only moves forward.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskProgress {
     /// Every due time up to here has its record. The next due derives from it; it outlives pruned history.
@@ -390,6 +390,14 @@ pub struct TaskProgress {
     pub last_error: Option<String>,
     /// When it ended.
     pub last_finished_at: Option<Timestamp>,
+    /// How many runs in a row failed, timed out or were lost, in the order of their ends. A success begins anew, and so
+    /// does a task that is made active again. The only field that falls.
+    #[serde(default)]
+    pub failures_in_row: u32,
+    /// After so many failures in a row the engine paused the task ([`TaskSpec::pause_after_failures`]); none once its
+    /// definition is changed by another hand.
+    #[serde(default)]
+    pub paused_after: Option<u32>,
 }
 
 #[cfg(test)]

@@ -440,7 +440,6 @@ const NOT_YET: &[NotYet] = &[
     NotYet { field: "output.runs", used: |spec| spec.output.runs.is_some() },
     NotYet { field: "on_failure", used: |spec| spec.on_failure.is_some() },
     NotYet { field: "on_recovered", used: |spec| spec.on_recovered.is_some() },
-    NotYet { field: "pause_after_failures", used: |spec| spec.pause_after_failures.is_some() },
     NotYet { field: "stats_every", used: |spec| spec.stats_every.is_some() },
 ];
 

@@ -13,7 +13,8 @@ use punctual_model::event::Event;
 use punctual_model::overlap::Unfinished;
 use punctual_model::restart::RestartCount;
 use punctual_model::{
-    CancelWhy, Outcome, Run, RunEvent, RunId, RunStateName, Task, TaskId, TaskProgress, TaskStatus, TaskType,
+    CancelWhy, Outcome, Run, RunEvent, RunId, RunStateName, Task, TaskId, TaskProgress, TaskSpec, TaskStatus,
+    TaskType,
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -84,6 +85,15 @@ pub struct StoredTask {
     pub task: Arc<Task>,
     /// What moves without a new revision.
     pub progress: TaskProgress,
+}
+
+impl StoredTask {
+    /// Whether it is what this definition says, but for having been paused by the engine for its failures.
+    #[must_use]
+    pub fn is_only_paused(&self, spec: &TaskSpec) -> bool {
+        let paused = TaskSpec { status: TaskStatus::Paused, ..spec.clone() };
+        self.progress.paused_after.is_some() && self.task.spec == paused
+    }
 }
 
 /// Which tasks to list, in ascending order of id.
@@ -336,7 +346,8 @@ pub trait RunStore: Send + Sync {
     async fn release(&self, session: &Session, runs: Vec<RunId>) -> Result<(), Error>;
 
     /// Writes steps of runs' lives. Several for one run are judged in order. A run's end moves its task's
-    /// progress in the same commit.
+    /// progress in the same commit, and pauses the task there if it is one failure in a row too many: a revision of
+    /// its own, which the run tells as an event.
     ///
     /// `Claimed` needs a claim that is still held and this session's epoch; if it is `Stale` the claim stays
     /// until it is released. `Adopted` needs this session's epoch. `Due` is always `Stale`: that a time has come

@@ -37,6 +37,8 @@ pub enum Resumption {
 pub(super) enum Writer<'a> {
     /// A user or a system: tasks from files are not theirs.
     Service,
+    /// The same, who takes back what the engine did by itself.
+    Resumer,
     /// The file of this path.
     File(&'a str),
 }
@@ -66,13 +68,19 @@ impl Tasks {
         self.edit(id, change.expected, Writer::Service, Resumption::FromNow, edit).await
     }
 
-    /// Creates the task of this name, or makes it what is given; writes nothing if it is that already.
+    /// Creates the task of this name, or makes it what is given; writes nothing if it is that already, nor if it is
+    /// that but for having been paused by the engine for its failures.
     ///
     /// # Errors
     /// As [`Self::replace`].
     pub async fn upsert(&self, spec: TaskSpec) -> Result<Written, Error> {
         for _ in 0..MAX_TRIES {
             let answer = match self.get_by_name(&spec.name).await {
+                // Whoever writes the same definition at each start does not mean to resume what failed too often.
+                Ok(stored) if stored.is_only_paused(&spec) => {
+                    let schedule = self.describe(&stored.task);
+                    return Ok(Written { stored, outcome: WriteOutcome::Unchanged, schedule });
+                }
                 Ok(stored) => self.replace(stored.task.id, spec.clone(), Change::default()).await,
                 Err(Error::TaskNotFound) => self.create(spec.clone()).await,
                 Err(error) => Err(error),
@@ -95,13 +103,14 @@ impl Tasks {
         self.update(id, change, |spec| spec.status = TaskStatus::Paused).await
     }
 
-    /// Dues again. A task that is not paused stays as it is.
+    /// Dues again. A task that is not paused stays as it is. One of a file is resumed only if the engine paused it, for
+    /// its failures: then it is again what the file says.
     ///
     /// # Errors
     /// As [`Self::replace`].
     pub async fn resume(&self, id: TaskId, change: Change, resumption: Resumption) -> Result<Written, Error> {
         let edit = |task: &mut Task| task.spec.status = TaskStatus::Active;
-        self.edit(id, change.expected, Writer::Service, resumption, edit).await
+        self.edit(id, change.expected, Writer::Resumer, resumption, edit).await
     }
 
     pub(super) async fn edit<E: Fn(&mut Task)>(
@@ -118,7 +127,7 @@ impl Tasks {
             if let Some(expected) = expected.filter(|expected| *expected != current) {
                 return Err(Error::Changed { task: id, expected, current });
             }
-            permit(writer, &stored.task)?;
+            permit(writer, &stored)?;
             let Parts { now, default_zone } = self.parts();
             let Some(task) = edited(&stored.task, &edit, now) else {
                 let schedule = definition::describe(&stored.task.spec, default_zone, now);
@@ -197,13 +206,15 @@ fn starts_anew(from: &TaskSpec, to: &TaskSpec, resumption: Resumption) -> bool {
     definition::moves_dues(from, to) || (activated && resumption == Resumption::FromNow)
 }
 
-fn permit(writer: Writer<'_>, task: &Task) -> Result<(), Error> {
+fn permit(writer: Writer<'_>, stored: &StoredTask) -> Result<(), Error> {
+    let task = &*stored.task;
     match (writer, &task.owner) {
+        (Writer::Resumer, _) if stored.progress.paused_after.is_some() => Ok(()),
         (Writer::File(path), Owner::File(owner)) if path == owner => Ok(()),
         (Writer::File(_), Owner::Local | Owner::Named(_)) => {
             Err(Error::NameTaken { name: task.spec.name.clone(), task: task.id })
         }
-        (Writer::Service | Writer::File(_), _) => refuse_file(task),
+        (Writer::Service | Writer::Resumer | Writer::File(_), _) => refuse_file(task),
     }
 }
 

@@ -118,7 +118,13 @@ impl Tasks {
         while let Some((name, spec)) = specs.pop_first() {
             let written = match change.owned.get(&name) {
                 Some(stored) => {
-                    let edit = |task: &mut punctual_model::Task| task.spec = spec.clone();
+                    // Nothing but that: until somebody resumes it, or the file says something else.
+                    let stays = stored.is_only_paused(&spec);
+                    let edit = |task: &mut punctual_model::Task| {
+                        if !stays {
+                            task.spec = spec.clone();
+                        }
+                    };
                     self.edit(stored.task.id, None, Writer::File(path), Resumption::FromNow, edit).await?
                 }
                 None => {

@@ -1,7 +1,9 @@
 //! Tasks that belong to a file.
 
 use crate::house::{House, every, spec};
-use punctual_coordinator::{Change, Error, FileReport, FileSet, RunRequest, TaskQuery};
+use crate::node::Node;
+use punctual_coordinator::{Change, Error, FileReport, FileSet, Resumption, RunRequest, TaskQuery};
+use punctual_executor::scripted::Act;
 use punctual_model::{ErrorCode, Owner, TaskSpec};
 
 const PATH: &str = "/etc/punctual/tasks.toml";
@@ -33,6 +35,31 @@ async fn a_file_has_exactly_the_tasks_that_it_names() {
     assert_eq!(apply(vec![]).await.deleted, names(&["b", "c"]));
     let left = house.tasks().list(TaskQuery::default()).await.unwrap().items;
     assert_eq!(left.iter().map(|stored| stored.task.id).collect::<Vec<_>>(), [own]);
+}
+
+/// Applying a file again, as each start does, does not resume what the engine paused; a resume does.
+#[tokio::test(start_paused = true)]
+async fn a_task_of_a_file_that_failed_too_often_stays_paused_until_it_is_resumed_or_changed() {
+    let node = Node::new().await;
+    node.driver.script(|_| Act::Fail("no such bucket".to_owned()));
+    let failing = TaskSpec { pause_after_failures: Some(1), ..spec("t", vec![every(60)]) };
+    let tasks = node.tasks();
+    let apply = |spec: &TaskSpec| tasks.apply_file_set(PATH, vec![spec.clone()]);
+    apply(&failing).await.unwrap();
+    let id = node.tasks().get_by_name("t").await.unwrap().task.id;
+    let is_active = || async { node.tasks().get(id).await.unwrap().task.is_active() };
+    node.advance(60).await;
+    assert!(!is_active().await);
+    assert_eq!(apply(&failing).await.unwrap().unchanged, 1);
+    assert!(!is_active().await);
+    node.tasks().resume(id, Change::default(), Resumption::FromNow).await.unwrap();
+    assert!(is_active().await);
+    assert_eq!(apply(&failing).await.unwrap().unchanged, 1);
+    node.advance(60).await;
+    assert!(!is_active().await);
+    let mended = TaskSpec { description: "mended".to_owned(), ..failing };
+    assert_eq!(apply(&mended).await.unwrap().updated, ["t"]);
+    assert!(is_active().await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,11 +5,11 @@ use crate::house::{at, every, secs, spec};
 use crate::node::Node;
 use jiff::SignedDuration;
 use punctual_clock::Clock;
-use punctual_coordinator::RunRequest;
+use punctual_coordinator::{Change, Resumption, RunRequest, WriteOutcome};
 use punctual_executor::scripted::{Act, Ask};
 use punctual_model::restart::RestartPolicy;
 use punctual_model::task::{Concurrency, Retention};
-use punctual_model::{CancelWhy, LostWhy, Overlap, RunState, RunStateName, TaskSpec, Trigger};
+use punctual_model::{CancelWhy, LostWhy, Overlap, Run, RunState, RunStateName, TaskSpec, Trigger};
 use serde_json::json;
 
 /// EX01, SC21: a record at once; the promise ends when the work has, with what it gave back.
@@ -59,6 +59,38 @@ async fn ex04_a_forced_run_keeps_one_id() {
     let runs: Vec<_> = node.records(id).await.iter().map(|run| run.id).collect();
     assert_eq!(runs, [accepted.run.id]);
     assert_eq!(node.driver.asked()[0].run, accepted.run.id);
+}
+
+/// A task that fails too often in a row has no more dues, also after a crash and for whoever writes it again as it
+/// was, until it is resumed; then it counts anew.
+#[tokio::test(start_paused = true)]
+async fn a_task_that_fails_too_often_in_a_row_is_paused_until_it_is_resumed() {
+    let node = Node::new().await;
+    node.driver.script(|_| Act::Fail("no such bucket".to_owned()));
+    let failing = TaskSpec { pause_after_failures: Some(3), ..spec("t", vec![every(60)]) };
+    let id = node.create(failing.clone()).await;
+    node.advance(600).await;
+    let times = |records: Vec<Run>| records.iter().map(|run| run.scheduled_for).collect::<Vec<_>>();
+    let mut paused_at = vec![at(60), at(120), at(180)];
+    let mut seen = times(node.records(id).await);
+    seen.sort_unstable();
+    assert_eq!(seen, paused_at);
+    let node = Node::on(node.crash(), |_| {}).await;
+    node.driver.script(|_| Act::Fail("no such bucket".to_owned()));
+    let written = node.tasks().upsert(failing).await.unwrap();
+    assert_eq!(written.outcome, WriteOutcome::Unchanged);
+    node.advance(600).await;
+    let stored = node.tasks().get(id).await.unwrap();
+    assert_eq!((stored.task.is_active(), stored.progress.paused_after), (false, Some(3)));
+    assert_eq!(node.records(id).await.len(), 3);
+    node.tasks().resume(id, Change::default(), Resumption::FromNow).await.unwrap();
+    node.advance(600).await;
+    paused_at.extend([at(1260), at(1320), at(1380)]);
+    let mut seen = times(node.records(id).await);
+    seen.sort_unstable();
+    assert_eq!(seen, paused_at);
+    let told = node.records(id).await.iter().flat_map(|run| run.events.iter()).count();
+    assert_eq!(told, 2, "the last failure of each row tells it, and nothing else");
 }
 
 /// XT04: canceled while it is queued, while it waits for its next attempt, and while it is at work.

@@ -98,6 +98,11 @@ pub struct Progress {
     pub last_status: Option<RunStateName>,
     pub last_error: Option<String>,
     pub last_finished_at: Option<Timestamp>,
+    #[serde(default)]
+    pub failures_in_row: u32,
+    /// After so many of them the engine paused the task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused_after: Option<u32>,
 }
 
 impl From<model::TaskProgress> for Progress {
@@ -111,6 +116,8 @@ impl From<model::TaskProgress> for Progress {
             last_status,
             last_error,
             last_finished_at,
+            failures_in_row,
+            paused_after,
         } = progress;
         Self {
             checkpoint,
@@ -121,6 +128,8 @@ impl From<model::TaskProgress> for Progress {
             last_status,
             last_error,
             last_finished_at,
+            failures_in_row,
+            paused_after,
         }
     }
 }

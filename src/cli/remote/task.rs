@@ -309,6 +309,8 @@ fn full(task: &Task) -> String {
     let progress = &task.progress;
     line("last", progress.last_status.map(|state| state.to_string()).unwrap_or_default());
     line("last error", progress.last_error.clone().unwrap_or_default());
+    let paused = progress.paused_after.map(|failures| format!("after {failures} failures in a row"));
+    line("paused", paused.unwrap_or_default());
     text
 }
 

@@ -96,6 +96,7 @@ macro_rules! conformance {
             lives: a_restarted_run_waits_for_its_time_and_keeps_its_count_of_attempts;
             lives: an_interrupted_run_goes_back_to_the_head_of_its_queue;
             lives: notes_are_seen_at_once_written_with_the_next_edge_and_lost_with_the_process;
+            lives: the_end_that_is_one_failure_too_many_pauses_its_task_in_the_same_commit;
             lives: what_the_executor_has_to_find_again_is_written_at_once_and_goes_with_the_end;
             lives: a_run_that_grows_too_large_can_still_end;
             lives: unfinished_runs_are_told_apart_by_whether_they_began;

@@ -1,6 +1,7 @@
 //! Steps of runs' lives, each conditional on what was read, and the wish to end runs.
 
 use super::judge::Court;
+use super::progress::one_too_many;
 use super::read::{absent, view};
 use super::size;
 use super::tables::{HeadStatus, Lane, LaneKind, OpenKey, Tables};
@@ -8,6 +9,7 @@ use crate::error::Error;
 use crate::store::{CancelAnswer, Edge, EdgeAnswer, Fence, Session};
 use jiff::Timestamp;
 use punctual_faults::{Defect, seeded};
+use punctual_model::event::{Event, EventKind};
 use punctual_model::{CancelWhy, Run, RunEvent, RunId, RunState, TaskId};
 use std::num::NonZeroU64;
 use std::ops::ControlFlow;
@@ -23,13 +25,29 @@ impl<T: Tables> Court<'_, T> {
 
     fn step(&mut self, session: &Session, edge: Edge) -> Result<EdgeAnswer, Error> {
         let Some(run) = self.run(edge.run)? else { return Ok(EdgeAnswer::Unknown) };
+        let edge_at = edge.at;
         match self.stepped(session, &run, edge)? {
-            Some(after) => {
+            Some(mut after) => {
+                let ends = after.state().is_terminal() && !run.state().is_terminal();
+                let failures = if ends { self.one_too_many(&after)? } else { None };
+                if let Some(failures) = failures {
+                    after.events.push(Event { at: edge_at, kind: EventKind::TaskPaused { failures } });
+                    size::fit(&mut after, edge_at);
+                }
+                let task = after.task;
                 self.put_run(Some(&run), after.clone())?;
+                if let Some(failures) = failures {
+                    self.pause(task, failures, edge_at)?;
+                }
                 Ok(EdgeAnswer::Applied(view(after, self.now)))
             }
             None => Ok(EdgeAnswer::Stale(view(run, self.now))),
         }
+    }
+
+    fn one_too_many(&mut self, after: &Run) -> Result<Option<u32>, Error> {
+        let head = absent(self.head(after.task).map(|head| head.cloned()))?;
+        Ok(head.and_then(|head| one_too_many(&head, after)))
     }
 
     /// The record after the edge; none if it cannot be taken.

@@ -1,9 +1,9 @@
 //! What runs move in the head of their task: its progress, which only goes forward, and how much history is
 //! kept. Called with each run that ends and each record that is pruned; decides nothing about the run.
 
-use super::tables::Head;
+use super::tables::{Head, HeadStatus};
 use jiff::Timestamp;
-use punctual_model::{Run, RunState};
+use punctual_model::{Run, RunState, TaskProgress};
 
 /// Whether the record stands for dues that never became a run.
 pub(super) fn is_mark(run: &Run) -> bool {
@@ -31,8 +31,14 @@ pub(super) fn count_end(head: &mut Head, run: &Run) {
     let progress = &mut head.progress;
     raise(&mut progress.latest_completed, run.scheduled_for);
     match run.state() {
-        RunState::Succeeded => raise(&mut progress.latest_success, run.scheduled_for),
-        state if state.is_failure() => raise(&mut progress.latest_failure, run.scheduled_for),
+        RunState::Succeeded => {
+            raise(&mut progress.latest_success, run.scheduled_for);
+            progress.failures_in_row = 0;
+        }
+        state if state.is_failure() => {
+            raise(&mut progress.latest_failure, run.scheduled_for);
+            progress.failures_in_row = progress.failures_in_row.saturating_add(1);
+        }
         // Canceled is neither.
         _ => {}
     }
@@ -40,6 +46,22 @@ pub(super) fn count_end(head: &mut Head, run: &Run) {
         progress.last_finished_at = run.finished_at;
         progress.last_status = Some(run.state().name());
         progress.last_error = error(run);
+    }
+}
+
+/// How many failures in a row there are with this end, if that is what its task is to be paused for.
+pub(super) fn one_too_many(head: &Head, run: &Run) -> Option<u32> {
+    let failures = head.progress.failures_in_row.saturating_add(1);
+    let wanted =
+        head.status == HeadStatus::Active && head.digest.pause_after.is_some_and(|most| failures >= most);
+    (wanted && run.state().is_failure()).then_some(failures)
+}
+
+/// A definition was written by another hand than the engine's.
+pub(super) fn redefined(progress: &mut TaskProgress, from: Option<HeadStatus>, to: HeadStatus) {
+    progress.paused_after = None;
+    if from != Some(to) && to == HeadStatus::Active {
+        progress.failures_in_row = 0;
     }
 }
 

@@ -168,6 +168,8 @@ pub struct Digest {
     pub priority: i8,
     /// How long history is kept.
     pub retention: Retention,
+    /// After so many failures in a row the task is paused.
+    pub pause_after: Option<u32>,
 }
 
 /// A limit that counts the runs of all tasks with the same key.
@@ -196,6 +198,7 @@ impl Digest {
             shared,
             catch_up_rate: spec.catch_up.rate.max(1),
             priority: spec.priority,
+            pause_after: spec.pause_after_failures,
             retention: spec.retention,
         }
     }

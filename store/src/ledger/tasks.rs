@@ -2,12 +2,15 @@
 
 use super::batch::{Effect, SessionState};
 use super::judge::Court;
+use super::progress::redefined;
 use super::read::{absent, canonical};
 use super::size;
 use super::tables::{Digest, Head, HeadStatus, Meta, Tables};
 use crate::error::Error;
 use crate::store::{Expect, PutAnswer, PutTask, Session, StoredTask};
-use punctual_model::{Task, TaskId, TaskProgress};
+use jiff::Timestamp;
+use punctual_model::{Task, TaskId, TaskProgress, TaskStatus};
+use std::sync::Arc;
 
 impl<T: Tables> Court<'_, T> {
     pub(super) fn open_session(&mut self, node: String) -> Session {
@@ -50,6 +53,7 @@ impl<T: Tables> Court<'_, T> {
         }
         let mut progress = head.as_ref().map_or_else(TaskProgress::default, |head| head.progress.clone());
         progress.checkpoint = progress.checkpoint.max(raise_checkpoint);
+        redefined(&mut progress, head.as_ref().map(|head| head.status), task.spec.status.into());
         if let Some(head) = &head {
             self.free_name(id, head.revision)?;
             self.batch.effects.push(Effect::Updated(id));
@@ -69,6 +73,23 @@ impl<T: Tables> Court<'_, T> {
         self.batch.definitions.insert((id, task.revision), Some(task.clone()));
         self.ledger.highest_id = self.ledger.highest_id.max(id.get());
         Ok(PutAnswer::Stored(StoredTask { task, progress }))
+    }
+
+    /// Pauses a task because of so many failures in a row: a revision like any other, in the commit of the last of
+    /// them. A definition that cannot be read has no dues anyway.
+    pub(super) fn pause(&mut self, id: TaskId, failures: u32, at: Timestamp) -> Result<(), Error> {
+        let Some(head) = self.head(id)?.cloned() else { return Ok(()) };
+        let Some(task) = absent(self.definition(id, head.revision))? else { return Ok(()) };
+        let Some(revision) = head.revision.checked_add(1) else { return Ok(()) };
+        let mut task = Task::clone(&task);
+        task.revision = revision;
+        task.updated_at = task.updated_at.max(at);
+        task.spec.status = TaskStatus::Paused;
+        let progress = TaskProgress { paused_after: Some(failures), ..head.progress };
+        self.batch.put_head(id, Head { revision, status: HeadStatus::Paused, progress, ..head });
+        self.batch.definitions.insert((id, revision), Some(Arc::new(task)));
+        self.batch.effects.push(Effect::Updated(id));
+        Ok(())
     }
 
     /// Which other task has the name of this one. An entry without a task that bears it out holds nothing.

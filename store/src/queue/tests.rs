@@ -24,6 +24,7 @@ fn plain() -> Digest {
         shared: None,
         catch_up_rate: 10,
         priority: 0,
+        pause_after: None,
         retention: Retention::default(),
     }
 }

@@ -60,6 +60,8 @@ struct DigestTwin {
     own_limit: Option<u32>,
     #[n(7)]
     shared: Option<SharedTwin>,
+    #[n(8)]
+    pause_after: Option<u32>,
 }
 
 #[derive(Debug, PartialEq, Encode, Decode)]
@@ -91,11 +93,16 @@ struct ProgressTwin {
     last_error: Option<String>,
     #[n(7)]
     last_finished_at: Option<Nanos>,
+    #[n(8)]
+    failures_in_row: Option<u32>,
+    #[n(9)]
+    paused_after: Option<u32>,
 }
 
 impl From<&Head> for HeadTwin {
     fn from(head: &Head) -> Self {
-        let Digest { serial, own_limit, shared, catch_up_rate, priority, retention } = &head.digest;
+        let Digest { serial, own_limit, shared, catch_up_rate, priority, retention, pause_after } =
+            &head.digest;
         Self {
             revision: head.revision,
             oldest_revision: head.oldest_revision,
@@ -113,6 +120,7 @@ impl From<&Head> for HeadTwin {
                 shared: shared
                     .as_ref()
                     .map(|shared| SharedTwin { key: shared.key.to_string(), limit: shared.limit }),
+                pause_after: *pause_after,
             },
             progress: ProgressTwin::from(&head.progress),
             history_from: head.history_from.map(RunId::get),
@@ -140,6 +148,7 @@ impl TryFrom<HeadTwin> for Head {
                 catch_up_rate: digest.catch_up_rate.max(1),
                 priority: digest.priority,
                 retention: Retention { runs: digest.retention_runs, age },
+                pause_after: digest.pause_after,
             },
             progress: twin.progress.try_into()?,
             kept_runs: twin.kept_runs,
@@ -161,6 +170,8 @@ impl From<&TaskProgress> for ProgressTwin {
             last_status: progress.last_status.map(Into::into),
             last_error: progress.last_error.clone(),
             last_finished_at: nanos(progress.last_finished_at),
+            failures_in_row: (progress.failures_in_row > 0).then_some(progress.failures_in_row),
+            paused_after: progress.paused_after,
         }
     }
 }
@@ -179,6 +190,8 @@ impl TryFrom<ProgressTwin> for TaskProgress {
             last_status: twin.last_status.map(Into::into),
             last_error: twin.last_error,
             last_finished_at: at(twin.last_finished_at)?,
+            failures_in_row: twin.failures_in_row.unwrap_or_default(),
+            paused_after: twin.paused_after,
         })
     }
 }

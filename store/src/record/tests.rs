@@ -206,6 +206,8 @@ fn full_head() -> Head {
             last_status: Some(RunStateName::Failed),
             last_error: Some("exit code 1".into()),
             last_finished_at: at(5),
+            failures_in_row: 0,
+            paused_after: None,
         },
         kept_runs: 100,
         kept_marks: 3,
@@ -482,6 +484,8 @@ proptest! {
         head.digest.retention.age = age;
         head.progress.checkpoint = at;
         head.progress.last_error = error;
+        (head.progress.failures_in_row, head.progress.paused_after) = (rate, from.map(|_| rate));
+        head.digest.pause_after = from.map(|_| rate);
         head.history_from = from.and_then(RunId::new);
         prop_assert_eq!(decode_head(&encode_head(&head)), Ok(head));
     }
