@@ -47,7 +47,10 @@ impl RunPromise for Promise {
     async fn wait(&self) -> Result<Run, Error> {
         // Subscribe before looking, so that no end falls between.
         let mut subscription = self.engine.registry.subscribe(self.run);
-        let mut look = true;
+        let mut look = !subscription.is_here();
+        if !look {
+            subscription.changed().await;
+        }
         loop {
             match subscription.last() {
                 Post::Ended(run) => return Ok(Run::clone(&run)),

@@ -227,9 +227,11 @@ impl Registry {
             Some(error) => Post::Failed(error),
             None => Post::Look,
         };
+        let failed = matches!(first, Post::Failed(_));
         let entry = inner.entries.entry(run).or_default();
         let posts = entry.posts.get_or_insert_with(|| watch::Sender::new(first)).subscribe();
-        Subscription { registry: Arc::clone(self), run, posts }
+        let here = entry.working.is_some() && !failed;
+        Subscription { registry: Arc::clone(self), run, posts, here }
     }
 
     /// Whether a run is at work here or expected to be.
@@ -274,9 +276,17 @@ pub(crate) struct Subscription {
     registry: Arc<Registry>,
     run: RunId,
     posts: watch::Receiver<Post>,
+    /// It was at work here when this began.
+    here: bool,
 }
 
 impl Subscription {
+    /// Whether the run was at work here when this began: then its end will be told, and there is nothing to look for
+    /// before.
+    pub(crate) fn is_here(&self) -> bool {
+        self.here
+    }
+
     /// What was heard last; from now on it counts as heard.
     pub(crate) fn last(&mut self) -> Post {
         self.posts.borrow_and_update().clone()

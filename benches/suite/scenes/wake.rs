@@ -12,14 +12,20 @@ use std::time::{Duration, Instant};
 
 const SECONDS: u64 = 5;
 
+/// When a request was made, in seconds.
+#[derive(serde::Deserialize)]
+struct Asked {
+    at: f64,
+}
+
 pub(super) async fn play(stage: Stage) -> Outcome<Vec<Row>> {
     let home = stage.place.fresh()?;
     let origin = Instant::now();
     let times: Arc<Mutex<Vec<f64>>> = Arc::default();
     let noted = Arc::clone(&times);
     // A request says when it was made, so that no two are taken for each other.
-    let handler = move |Args(asked_at): Args<f64>| {
-        let took = origin.elapsed().as_secs_f64() - asked_at;
+    let handler = move |Args(asked): Args<Asked>| {
+        let took = origin.elapsed().as_secs_f64() - asked.at;
         noted.lock().unwrap_or_else(PoisonError::into_inner).push(took * 1e3);
         engine::noop()
     };
@@ -34,7 +40,7 @@ pub(super) async fn play(stage: Stage) -> Outcome<Vec<Row>> {
     for round in 0..stage.rounds(3) {
         for _ in 0..stage.size * SECONDS {
             let begun = Instant::now();
-            let params = serde_json::json!(origin.elapsed().as_secs_f64());
+            let params = serde_json::json!({ "at": origin.elapsed().as_secs_f64() });
             let request = RunRequest { params, ..RunRequest::default() };
             punctual.tasks().run_now(task, request).await?.promise.wait().await?;
             tokio::time::sleep(pause.saturating_sub(begun.elapsed())).await;

@@ -14,7 +14,8 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub struct Batch {
     pub(super) meta: Option<Meta>,
-    pub(super) runs: BTreeMap<RunId, Option<Run>>,
+    /// Shared with whoever is told of them: a record is large, and moving it about costs more than judging it.
+    pub(super) runs: BTreeMap<RunId, Option<Arc<Run>>>,
     /// Also those only read: a head is read once a batch.
     pub(super) heads: BTreeMap<TaskId, KnownHead>,
     pub(super) definitions: BTreeMap<(TaskId, u64), Option<Arc<Task>>>,
@@ -114,7 +115,7 @@ impl Batch {
             definitions.map(|((id, revision), task)| Change::Definition(*id, *revision, task.as_ref()));
         let names = self.names.iter().map(|((kind, name), id)| Change::Name(kind, name, *id));
         let keys = self.keys.iter().map(|((task, key), run)| Change::Key(*task, key, *run));
-        let runs = self.runs.iter().map(|(id, run)| Change::Run(*id, run.as_ref()));
+        let runs = self.runs.iter().map(|(id, run)| Change::Run(*id, run.as_deref()));
         let open = self.open.iter().map(|(key, mark)| Change::Open(*key, *mark));
         let of_task = self.of_task.iter().map(|((task, run), there)| Change::OfTask(*task, *run, *there));
         meta.chain(heads).chain(definitions).chain(names).chain(keys).chain(runs).chain(open).chain(of_task)
@@ -126,10 +127,10 @@ impl Batch {
 
     /// Writes a run and all that follows from the step from its record before: the open index, the index by
     /// task, the kept counts and the progress of its task, and what the queue learns.
-    pub(super) fn put_run(&mut self, before: Option<&Run>, after: Run) {
+    pub(super) fn put_run(&mut self, before: Option<&Run>, after: Arc<Run>) {
         let id = after.id;
         let was = before.filter(|run| !run.state().is_terminal());
-        let is = (!after.state().is_terminal()).then_some(&after);
+        let is = (!after.state().is_terminal()).then_some(&*after);
         let (old_key, new_key) = (was.map(OpenKey::of), is.map(OpenKey::of));
         if let Some(key) = old_key.filter(|key| new_key != Some(*key)) {
             self.open.insert(key, None);

@@ -10,6 +10,7 @@ use super::tables::{HeadStatus, Lane, Tables};
 use crate::error::Error;
 use crate::store::{Enqueued, Materialise, Materialised, Session};
 use punctual_model::{CancelWhy, Life, Run, RunEvent, RunState};
+use std::sync::Arc;
 
 impl<T: Tables> Court<'_, T> {
     pub(super) fn materialise(
@@ -46,7 +47,7 @@ impl<T: Tables> Court<'_, T> {
         for id in due.replaces {
             if let Some(run) = self.run(id)?.filter(|run| run.task == due.task && !run.state().is_terminal())
             {
-                replaced.push(self.wish_end(run, CancelWhy::Replaced)?);
+                replaced.push(self.wish_end(&run, CancelWhy::Replaced)?);
             }
         }
         let births = due.births.into_iter().map(|birth| self.bear(session, birth, reserved));
@@ -72,7 +73,7 @@ impl<T: Tables> Court<'_, T> {
             if let Some(id) = self.key(run.task, key)?
                 && let Some(existing) = self.run(id)?
             {
-                return Ok(Enqueued::Existing(view(existing, self.now)));
+                return Ok(Enqueued::Existing(view(Run::clone(&existing), self.now)));
             }
             self.batch.keys.insert((run.task, key.clone()), Some(run.id));
         }
@@ -102,12 +103,12 @@ impl<T: Tables> Court<'_, T> {
                 run.revision = head.revision;
             }
         }
-        self.put_run(None, run.clone())?;
+        self.put_run(None, Arc::new(run.clone()))?;
         Ok(view(run, self.now))
     }
 
     /// Ends a waiting run, or writes the intent to end one at work; whoever runs it is told after the sync.
-    pub(super) fn wish_end(&mut self, run: Run, why: CancelWhy) -> Result<Run, Error> {
+    pub(super) fn wish_end(&mut self, run: &Run, why: CancelWhy) -> Result<Run, Error> {
         let mut after = run.clone();
         let wished = if run.state().is_waiting() {
             after.apply(RunEvent::Canceled { why }, self.now)
@@ -119,10 +120,10 @@ impl<T: Tables> Court<'_, T> {
         };
         if wished.is_err() {
             // It is being stopped already, for whatever reason came first.
-            return Ok(run);
+            return Ok(run.clone());
         }
         size::fit(&mut after, self.now);
-        self.put_run(Some(&run), after.clone())?;
+        self.put_run(Some(run), Arc::new(after.clone()))?;
         self.batch.effects.push(Effect::Changed(run.id));
         Ok(after)
     }

@@ -13,6 +13,7 @@ use punctual_model::event::{Event, EventKind};
 use punctual_model::{CancelWhy, Run, RunEvent, RunId, RunState, TaskId};
 use std::num::NonZeroU64;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 impl<T: Tables> Court<'_, T> {
     pub(super) fn transition(
@@ -35,13 +36,14 @@ impl<T: Tables> Court<'_, T> {
                     size::fit(&mut after, edge_at);
                 }
                 let task = after.task;
-                self.put_run(Some(&run), after.clone())?;
+                let answer = view(after.clone(), self.now);
+                self.put_run(Some(&run), Arc::new(after))?;
                 if let Some(failures) = failures {
                     self.pause(task, failures, edge_at)?;
                 }
-                Ok(EdgeAnswer::Applied(view(after, self.now)))
+                Ok(EdgeAnswer::Applied(answer))
             }
-            None => Ok(EdgeAnswer::Stale(view(run, self.now))),
+            None => Ok(EdgeAnswer::Stale(view(Run::clone(&run), self.now))),
         }
     }
 
@@ -123,14 +125,14 @@ impl<T: Tables> Court<'_, T> {
             answers.push(match self.run(id)? {
                 None => CancelAnswer::Unknown,
                 Some(run) if run.state().is_terminal() && seeded(Defect::TerminalOverwritten) => {
-                    let mut after = run.clone();
+                    let mut after = Run::clone(&run);
                     after.life.state = RunState::Canceled { why };
-                    self.put_run(Some(&run), after.clone())?;
+                    self.put_run(Some(&run), Arc::new(after.clone()))?;
                     CancelAnswer::Ended(after)
                 }
-                Some(run) if run.state().is_terminal() => CancelAnswer::AlreadyEnded(run),
+                Some(run) if run.state().is_terminal() => CancelAnswer::AlreadyEnded(Run::clone(&run)),
                 Some(run) => {
-                    let after = self.wish_end(run, why)?;
+                    let after = self.wish_end(&run, why)?;
                     if after.state().is_terminal() {
                         CancelAnswer::Ended(after)
                     } else {
@@ -153,7 +155,7 @@ impl<T: Tables> Court<'_, T> {
             for key in self.waiting_of(Lane { task, kind }, max - ended.len())? {
                 // An entry whose run cannot be read stays behind; it can never be started either.
                 if let Some(run) = self.run(key.run)?.filter(|run| run.state().is_waiting()) {
-                    ended.push(self.wish_end(run, why)?);
+                    ended.push(self.wish_end(&run, why)?);
                 }
             }
         }

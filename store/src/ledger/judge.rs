@@ -84,20 +84,23 @@ impl<T: Tables> Court<'_, T> {
     }
 
     /// A run as the batch leaves it; one that cannot be read is as good as none.
-    pub(super) fn run(&self, id: RunId) -> Result<Option<Run>, Error> {
+    pub(super) fn run(&self, id: RunId) -> Result<Option<Arc<Run>>, Error> {
         if let Some(run) = self.batch.runs.get(&id) {
             return Ok(run.clone());
         }
-        match self.ledger.at_work.get(&id) {
-            Some(run) => Ok(Some(run.clone())),
-            None => absent(self.tables.run(id)),
+        match self.ledger.at_work.get(&id).or_else(|| self.ledger.claimed.get(&id)) {
+            Some(run) => Ok(Some(Arc::clone(run))),
+            None => Ok(absent(self.tables.run(id))?.map(Arc::new)),
         }
     }
 
     /// A head as the batch leaves it.
     pub(super) fn head(&mut self, id: TaskId) -> Result<Option<&Head>, Error> {
         if !self.batch.heads.contains_key(&id) {
-            let head = self.tables.head(id)?;
+            let head = match self.ledger.heads.get(id) {
+                Some(head) => Some(head),
+                None => self.tables.head(id)?,
+            };
             self.batch.heads.insert(id, KnownHead { head, written: false });
         }
         Ok(self.batch.heads.get(&id).and_then(|known| known.head.as_ref()))
@@ -136,7 +139,7 @@ impl<T: Tables> Court<'_, T> {
     }
 
     /// Writes a run; see [`Batch::put_run`].
-    pub(super) fn put_run(&mut self, before: Option<&Run>, after: Run) -> Result<(), Error> {
+    pub(super) fn put_run(&mut self, before: Option<&Run>, after: Arc<Run>) -> Result<(), Error> {
         absent(self.head(after.task).map(|head| head.map(|_| ())))?;
         self.ledger.highest_id = self.ledger.highest_id.max(after.id.get());
         if self.ledger.at_work.contains_key(&after.id) {

@@ -17,6 +17,7 @@
 mod batch;
 mod births;
 mod edges;
+mod heads;
 mod history;
 mod judge;
 mod progress;

@@ -2,6 +2,7 @@
 //! from the tables at open; changed only by what is durable, except for claims and the places they take.
 
 use super::batch::{Batch, Effect, SessionState};
+use super::heads::KnownHeads;
 use super::read::{absent, view};
 use super::tables::{Digest, Head, HeadStatus, Meta, OpenKey, OpenMark, Tables};
 use crate::error::Error;
@@ -13,6 +14,7 @@ use punctual_model::overlap::Unfinished;
 use punctual_model::{Run, RunEvent, RunId, TaskId, TaskSpec, Work};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A task is reported as overgrown when it keeps this many records more than it may, so that pruning is done
@@ -24,7 +26,11 @@ const SLACK: u64 = 25;
 pub struct Ledger {
     pub(super) queue: Queue,
     /// Runs at work, with what was noted of them; as many as there are workers.
-    pub(super) at_work: BTreeMap<RunId, Run>,
+    pub(super) at_work: BTreeMap<RunId, Arc<Run>>,
+    /// Runs that are claimed, as their records are: their start is judged by these.
+    pub(super) claimed: BTreeMap<RunId, Arc<Run>>,
+    /// Heads that were needed lately, as they are in the tables.
+    pub(super) heads: KnownHeads,
     pub(super) session: SessionState,
     pub(super) meta: Meta,
     /// The highest id seen in any record.
@@ -56,6 +62,8 @@ impl Ledger {
         Self {
             queue: Queue::new(now),
             at_work: BTreeMap::new(),
+            claimed: BTreeMap::new(),
+            heads: KnownHeads::default(),
             session: SessionState { epoch: 0, closed: true },
             meta: Meta::default(),
             highest_id: 0,
@@ -120,7 +128,7 @@ impl Ledger {
                 let unlimited = || Digest::of(&TaskSpec::new("", Work::shell("")));
                 let digest = head.map_or_else(unlimited, |head| head.digest.clone());
                 self.queue.restore(key.lane, run.id, &digest);
-                self.at_work.insert(run.id, run);
+                self.at_work.insert(run.id, Arc::new(run));
             }
         } else if let Some(head) = head {
             self.queue.add(key.lane, Item::of(key, mark.begun), &head.digest);
@@ -157,6 +165,7 @@ impl Ledger {
             self.session = session;
             // Whoever held claims is fenced off and cannot give them back.
             self.queue.release_all();
+            self.claimed.clear();
         }
         for (task, cursor) in prune_cursors {
             match cursor {
@@ -199,6 +208,7 @@ impl Ledger {
             }
         }
         for (id, run) in runs {
+            self.claimed.remove(&id);
             match run {
                 Some(run) if run.state().is_at_work() => self.at_work.insert(id, run),
                 Some(_) | None => self.at_work.remove(&id),
@@ -212,6 +222,9 @@ impl Ledger {
             } else if grown.contains(id) {
                 self.overgrown.insert(*id);
             }
+        }
+        for (id, known) in heads {
+            self.heads.keep(id, known.head);
         }
         self.judged.clear();
         let late = std::mem::take(&mut self.late_notes);
@@ -238,7 +251,10 @@ impl Ledger {
             self.feed(tables)?;
             let Some((_, item)) = self.queue.claim(now) else { break };
             match self.claimable(tables, item)? {
-                Some(claim) => claims.push(Claim { run: view(claim.run, now), ..claim }),
+                Some(claim) => {
+                    self.claimed.insert(claim.run.id, Arc::new(claim.run.clone()));
+                    claims.push(Claim { run: view(claim.run, now), ..claim });
+                }
                 None => self.queue.discard(item.run),
             }
         }
@@ -250,12 +266,20 @@ impl Ledger {
 
     /// The claimed run and its definition; none if either cannot be read or does not fit the queue. It is left
     /// alone then until the store is opened again.
-    fn claimable<T: Tables>(&self, tables: &T, item: Item) -> Result<Option<Claim>, Error> {
+    fn claimable<T: Tables>(&mut self, tables: &T, item: Item) -> Result<Option<Claim>, Error> {
         let Some(run) = absent(tables.run(item.run))?.filter(|run| run.state().is_waiting()) else {
             return Ok(None);
         };
-        let Some(head) = absent(tables.head(run.task))? else { return Ok(None) };
-        let task = absent(tables.definition(run.task, head.revision))?;
+        let revision = match self.heads.revision(run.task) {
+            Some(revision) => revision,
+            None => {
+                let Some(head) = absent(tables.head(run.task))? else { return Ok(None) };
+                let revision = head.revision;
+                self.heads.keep(run.task, Some(head));
+                revision
+            }
+        };
+        let task = absent(tables.definition(run.task, revision))?;
         Ok(task.map(|task| Claim { run, task }))
     }
 
@@ -267,6 +291,7 @@ impl Ledger {
         self.check(&Batch::new(), session)?;
         for run in runs {
             self.queue.release(*run);
+            self.claimed.remove(run);
         }
         Ok(self.queue.take_stirred())
     }
@@ -302,7 +327,7 @@ impl Ledger {
                 self.late_notes.push(note);
                 continue;
             }
-            let Some(run) = self.at_work.get_mut(&note.run) else { continue };
+            let Some(run) = self.at_work.get_mut(&note.run).map(Arc::make_mut) else { continue };
             if note.fence.attempt != run.life.attempt || note.fence.epoch != run.life.epoch {
                 continue;
             }
@@ -324,7 +349,7 @@ impl Ledger {
     #[must_use]
     pub fn shown(&self, run: Run, now: Timestamp) -> Run {
         match self.at_work.get(&run.id) {
-            Some(noted) if run.state().is_at_work() => noted.clone(),
+            Some(noted) if run.state().is_at_work() => Run::clone(noted),
             Some(_) | None => view(run, now),
         }
     }
@@ -339,12 +364,12 @@ impl Ledger {
     #[must_use]
     pub fn begun_before(&self, epoch: u64, after: Option<RunId>, limit: usize) -> Vec<Run> {
         let all = self.at_work.values().filter(|run| run.life.epoch < epoch);
-        all.filter(|run| Some(run.id) > after).take(limit).cloned().collect()
+        all.filter(|run| Some(run.id) > after).take(limit).map(|run| Run::clone(run)).collect()
     }
 
     /// The runs at work, ascending by id, with what was noted of them.
     pub fn at_work(&self) -> impl DoubleEndedIterator<Item = &Run> {
-        self.at_work.values()
+        self.at_work.values().map(|run| &**run)
     }
 
     /// As [`crate::TaskStore::deleted_with_open_runs`].
