@@ -70,9 +70,12 @@ pub(crate) async fn run(engine: Arc<Engine>, mut ends: mpsc::UnboundedReceiver<E
             drop(permit);
         });
     }
-    // Nothing is written any more; whoever hands in an end from now on is only taken off the list.
+    // Nothing is written any more; whoever hands in an end from now on is only taken off the list. The engine itself
+    // is let go of: it holds a sender, and with it the store would stay open for ever.
+    let registry = Arc::clone(&engine.registry);
+    drop(engine);
     while let Some(end) = ends.recv().await {
-        engine.registry.leave(std::iter::once((end.working, None)));
+        registry.leave(std::iter::once((end.working, None)));
     }
 }
 

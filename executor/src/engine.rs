@@ -109,9 +109,12 @@ impl Engine {
         what: &'static str,
         task: impl Future<Output = ()> + Send + 'static,
     ) -> JoinHandle<()> {
-        let engine = Arc::clone(self);
+        // Whoever waits here must not keep alive what it waits for the end of.
+        let engine = Arc::downgrade(self);
         tokio::spawn(async move {
-            if let Err(panic) = guarded(task).await {
+            if let Err(panic) = guarded(task).await
+                && let Some(engine) = engine.upgrade()
+            {
                 let reason = format!("{what} of the executor has died: {panic}");
                 engine.fail(Error::Store(punctual_store::Error::Failed { reason }));
             }

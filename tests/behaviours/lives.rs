@@ -136,3 +136,23 @@ async fn sc08_a_panicking_job_is_reported_and_the_engine_lives_on() {
     assert_eq!(engine.counters().errors["panic"], 3);
     engine.stop().await.unwrap();
 }
+
+/// A program that stops its engine may start it again, or hand the directory to another process, without ending.
+#[tokio::test]
+async fn a_stopped_engine_lets_go_of_its_directory_while_the_process_goes_on() {
+    let home = tempfile::tempdir().unwrap();
+    let start = || Punctual::builder().data_dir(home.path().join("data")).start();
+    start().await.unwrap().stop().await.unwrap();
+    // Its tasks have to be polled once more to see that it is over.
+    for _ in 0..1_000 {
+        match start().await {
+            Ok(again) => {
+                again.stop().await.unwrap();
+                return;
+            }
+            Err(error) => assert!(error.to_string().contains("is in use by"), "{error}"),
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("the directory is still held");
+}
