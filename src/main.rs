@@ -5,5 +5,7 @@ mod cli;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // Nothing comes before this: it may be what keeps processes, and then it gets no further.
+    punctual::shim::enter();
     cli::main()
 }

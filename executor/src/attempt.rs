@@ -170,6 +170,7 @@ async fn in_span(engine: Arc<Engine>, job: Job, span: Span) {
         sink: Arc::clone(&sink),
         begun,
         span,
+        reattached: found.is_some(),
         at: None,
         handle: None,
         done: false,
@@ -251,6 +252,7 @@ struct HandIn {
     sink: Arc<Sink>,
     begun: Duration,
     span: Span,
+    reattached: bool,
     /// When it ended, if that is known better than by now.
     at: Option<Timestamp>,
     handle: Option<Box<dyn Handle>>,
@@ -279,6 +281,11 @@ impl HandIn {
         // Never before its start, whatever the wall clock did in between, and never after now.
         let (now, run) = (self.engine.clock.now(), &self.attempt.run);
         let at = self.at.map_or(now, |at| at.max(run.started_at.unwrap_or(run.accepted_at)).min(now));
+        // Of work that was found, most was before our time.
+        let since_start =
+            run.started_at.filter(|_| self.reattached).map(|started| at.duration_since(started));
+        let took = since_start.and_then(|took| Duration::try_from(took).ok());
+        let took = took.unwrap_or_else(|| self.engine.clock.monotonic().saturating_sub(self.begun));
         let edge = punctual_store::Edge { run: self.attempt.run.id, fence: self.fence, event, at, patch };
         if seeded(Defect::PromiseBeforeRecord) {
             let mut run = Run::clone(&self.attempt.run);
@@ -291,7 +298,7 @@ impl HandIn {
             edge,
             task: Arc::clone(&self.attempt.task),
             working: Arc::clone(&self.working),
-            took: self.engine.clock.monotonic().saturating_sub(self.begun),
+            took,
             span: self.span.clone(),
             handle: self.handle.take(),
         };

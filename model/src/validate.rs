@@ -434,7 +434,6 @@ const NOT_YET: &[NotYet] = &[
     NotYet { field: "work.nice", used: |spec| process(spec, |it| it.nice.is_some()) },
     NotYet { field: "work.rlimits", used: |spec| process(spec, |it| !it.rlimits.is_empty()) },
     NotYet { field: "work.resources", used: |spec| process(spec, |it| !it.resources.is_unlimited()) },
-    NotYet { field: "work.shim", used: |spec| process(spec, |it| !it.shim) },
     NotYet { field: "output.rotate_at", used: |spec| spec.output.rotate_at.is_some() },
     NotYet { field: "output.age", used: |spec| spec.output.age.is_some() },
     NotYet { field: "output.runs", used: |spec| spec.output.runs.is_some() },

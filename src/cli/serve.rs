@@ -17,6 +17,7 @@ use punctual::scheduler::schedule::Zone;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,6 +43,9 @@ pub(crate) struct Serve {
     /// than one may be given
     #[arg(long, value_name = "CIDR")]
     allow_egress: Vec<Cidr>,
+    /// How many processes of runs may be at work at once; 4 for each core, and at least 16, if not given
+    #[arg(long, value_name = "COUNT")]
+    max_processes: Option<NonZeroUsize>,
     /// How log lines on standard error are written
     #[arg(long, value_enum, default_value_t = Format::Auto)]
     log_format: Format,
@@ -59,6 +63,7 @@ impl Serve {
             .data_dir(&self.data)
             .default_timezone(&self.timezone)
             .stop_grace(self.stop_grace)
+            .limits(self.limits())
             .egress(egress(&self.allow_egress))
             .open()
             .await
@@ -99,6 +104,12 @@ impl Serve {
         let stopped = stop(punctual, signals).await?;
         server.close().await;
         print_text(&left(&stopped.work))
+    }
+
+    fn limits(&self) -> punctual::executor::Limits {
+        let usual = punctual::executor::Limits::default();
+        let processes = self.max_processes.map_or(usual.processes, NonZeroUsize::get);
+        punctual::executor::Limits { processes, ..usual }
     }
 
     /// Refuses definitions that could not be created, before a directory is.
@@ -256,6 +267,9 @@ pub(crate) fn left(work: &punctual::executor::StopReport) -> String {
     let mut text = format!("stopped: {} runs ended since the start", work.completed);
     if !work.interrupted.is_empty() {
         let _ = write!(text, ", {} cut short by the stop", work.interrupted.len());
+    }
+    if !work.detached.is_empty() {
+        let _ = write!(text, ", {} at work go on and are taken up by the next start", work.detached.len());
     }
     if !work.left.is_empty() {
         let runs: Vec<String> = work.left.iter().map(ToString::to_string).collect();

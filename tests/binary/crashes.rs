@@ -32,7 +32,7 @@ while :; do tell alive; sleep 1; done
 #[test]
 fn a_run_whose_end_nobody_saw_is_lost_and_its_process_is_gone_before_the_next() {
     let mut place = Place::new();
-    let daemon = place.serve(&endless("long", ""));
+    let daemon = place.serve(&endless("long", "shim = false"));
     let began = place.witness.next("began", "long");
     daemon.kill();
     // Only the daemon has died.
@@ -59,6 +59,35 @@ fn a_run_whose_end_nobody_saw_is_lost_and_its_process_is_gone_before_the_next() 
     assert_eq!(place.witness.of("began", "long").iter().filter(|fact| fact.run == began.run).count(), 1);
 }
 
+#[test]
+fn a_process_in_the_hands_of_a_shim_goes_on_through_two_crashes_and_only_without_one_it_is_lost() {
+    let mut place = Place::new();
+    let mut daemon = place.serve(&endless("kept", ""));
+    let began = place.witness.next("began", "kept");
+    for _ in 0..2 {
+        daemon.kill();
+        place.witness.fresh("alive", "kept");
+        daemon = place.start(&[]);
+        let found = daemon.out.until(&began.run);
+        assert!(found.contains("taken up again"), "{found}");
+        place.witness.fresh("alive", "kept");
+        assert!(is_alive(began.pid));
+    }
+    assert_eq!(place.witness.of("began", "kept").len(), 1, "it was started once more");
+    daemon.kill();
+    // Its keeper dies too: what is left of it is ended, and nobody saw how it ended.
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", began.pid)).expect("it lives");
+    let shim = stat.rsplit_once(") ").expect("a name").1.split(' ').nth(1).expect("its parent");
+    crate::process::kill(shim.parse().expect("a number"), rustix::process::Signal::KILL);
+    let mut daemon = place.start(&[]);
+    let found = daemon.out.until(&began.run);
+    assert!(found.contains("lost"), "{found}");
+    assert!(!is_alive(began.pid));
+    daemon.kill();
+    wait_for_end_of_jobs(&place);
+    assert_eq!(place.run(&began.run)["life"]["attempt"], 1);
+}
+
 /// The next daemon ends what the last one left; here none follows.
 fn wait_for_end_of_jobs(place: &Place) {
     for pid in place.jobs() {
@@ -70,8 +99,8 @@ fn wait_for_end_of_jobs(place: &Place) {
 #[test]
 fn a_lost_attempt_is_repeated_only_where_the_task_allows_it() {
     let mut place = Place::new();
-    let tasks =
-        endless("idem", "idempotent = true") + &endless("policy", "restart = { on_lost = \"restart\" }");
+    let tasks = endless("idem", "idempotent = true\nshim = false")
+        + &endless("policy", "shim = false\nrestart = { on_lost = \"restart\" }");
     let daemon = place.serve(&tasks);
     let first = ["idem", "policy"].map(|task| place.witness.next("began", task));
     daemon.kill();

@@ -35,7 +35,6 @@ fn dev_shows_runs_at_once_and_finds_everything_after_a_kill() {
     assert_eq!(daemon.end().code(), Some(0), "{}", daemon.err.text());
     let text = daemon.out.text();
     assert!(text.contains("stopping") && text.contains("punctual run list --data"), "{text}");
-    assert!(place.jobs().is_empty());
 
     // One run went through all three attempts, across the kill.
     let flaky = place.runs_of("flaky");

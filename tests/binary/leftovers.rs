@@ -4,13 +4,14 @@ use crate::place::Place;
 use crate::process::is_alive;
 
 /// A job that ends well while a process that it has started lives on and holds its output open.
-fn leaving(start: &str) -> String {
+fn leaving(start: &str, more: &str) -> String {
     format!(
         r#"
 [[task]]
 name = "leaves"
 every = "1s"
 overlap = "skip"
+{more}
 shell = '''
 . "$HOME/tell"
 {start} sh -c '. "$HOME/tell"; tell left; exec sleep 600' &
@@ -25,7 +26,7 @@ echo done
 fn a_grandchild_that_holds_the_output_open_does_not_hold_the_run_open_and_is_ended() {
     let mut place = Place::new();
     place.gate("seen");
-    let mut daemon = place.serve(&leaving(""));
+    let mut daemon = place.serve(&leaving("", ""));
     let left = place.witness.next("left", "leaves");
     place.open_gate("seen");
     let ended = daemon.err.until("attempt ended");
@@ -41,7 +42,7 @@ fn a_grandchild_that_holds_the_output_open_does_not_hold_the_run_open_and_is_end
 fn one_that_left_its_group_does_not_hold_the_run_open_and_goes_at_the_next_start() {
     let mut place = Place::new();
     place.gate("seen");
-    let mut daemon = place.serve(&leaving("setsid"));
+    let mut daemon = place.serve(&leaving("setsid", "shim = false"));
     let left = place.witness.next("left", "leaves");
     place.open_gate("seen");
     let ended = daemon.err.until("attempt ended");
@@ -53,6 +54,22 @@ fn one_that_left_its_group_does_not_hold_the_run_open_and_goes_at_the_next_start
     let daemon = place.serve_again();
     assert!(!is_alive(left.pid));
     daemon.kill();
+}
+
+#[test]
+fn in_the_hands_of_a_shim_one_that_left_its_group_is_ended_with_its_leader() {
+    let mut place = Place::new();
+    place.gate("seen");
+    let mut daemon = place.serve(&leaving("setsid", ""));
+    let left = place.witness.next("left", "leaves");
+    place.open_gate("seen");
+    let ended = daemon.err.until("attempt ended");
+    assert!(ended.contains(&left.run) && ended.contains("succeeded"), "{ended}");
+    assert!(!is_alive(left.pid), "it outlives the record of its run");
+    daemon.kill();
+    let run = place.run(&left.run);
+    assert_eq!((&run["state"], &run["output"]), (&"succeeded".into(), &"done\n".into()), "{run}");
+    assert!(run.to_string().contains("left behind and killed"), "{run}");
 }
 
 #[test]

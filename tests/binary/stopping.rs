@@ -8,12 +8,14 @@ use rustix::process::Signal;
 const TASKS: &str = r#"
 [[task]]
 name = "lost"
+shim = false
 every = "1s"
 overlap = "skip"
 shell = '. "$HOME/tell"; tell began; sleep 600'
 
 [[task]]
 name = "idem"
+shim = false
 idempotent = true
 every = "1s"
 overlap = "skip"
@@ -21,6 +23,7 @@ shell = '. "$HOME/tell"; tell began; sleep 600'
 
 [[task]]
 name = "short"
+shim = false
 every = "1s"
 overlap = "skip"
 shell = '. "$HOME/tell"; tell began; read -r line <"$HOME/go"; tell ended'
@@ -87,7 +90,7 @@ fn a_second_signal_ends_the_grace() {
 #[test]
 fn a_third_signal_ends_the_process_and_the_next_start_cleans_up() {
     let mut place = Place::new();
-    let task = "[[task]]\nname = \"deaf\"\nevery = \"1s\"\noverlap = \"skip\"\nkill = { grace = \"1h\" }\n\
+    let task = "[[task]]\nname = \"deaf\"\nshim = false\nevery = \"1s\"\noverlap = \"skip\"\nkill = { grace = \"1h\" }\n\
                 shell = '. \"$HOME/tell\"; trap \"\" TERM; tell began; while :; do sleep 600; done'\n";
     place.write("tasks.toml", task);
     let mut daemon = place.start(&["--stop-grace", "1h"]);
@@ -112,4 +115,32 @@ fn a_stop_of_an_idle_daemon_is_quick_and_complete() {
     let told = place.serve("").stop();
     assert!(told.contains("stopped: 0 runs ended"), "{told}");
     assert_eq!(place.ask(&["run", "list"]).ok(), "no runs\n");
+}
+
+#[test]
+fn a_stop_leaves_processes_alone_and_the_next_start_takes_them_up() {
+    let mut place = Place::new();
+    place.gate("go");
+    place.write(
+        "tasks.toml",
+        "[[task]]\nname = \"goes-on\"\nevery = \"1s\"\noverlap = \"skip\"\n\
+         shell = '. \"$HOME/tell\"; tell began; read -r line <\"$HOME/go\"; echo bye; exit 7'\n",
+    );
+    let daemon = place.start(&["--stop-grace", "0s"]);
+    let began = place.witness.next("began", "goes-on");
+    let told = daemon.stop();
+    assert!(told.contains("1 at work go on"), "{told}");
+    assert!(is_alive(began.pid));
+
+    let mut daemon = place.start(&["--stop-grace", "0s"]);
+    let found = daemon.out.until(&began.run);
+    assert!(found.contains("taken up again"), "{found}");
+    place.open_gate("go");
+    while !daemon.err.until("attempt ended").contains(&began.run) {}
+    assert!(!is_alive(began.pid));
+    daemon.stop();
+    let run = place.run(&began.run);
+    assert_eq!((&run["state"], &run["output"]), (&"failed".into(), &"bye\n".into()), "{run}");
+    assert_eq!((&run["why"], &run["life"]["attempt"]), (&"exit code 7".into(), &1.into()), "{run}");
+    assert!(run.to_string().contains("found alive after a restart of the node"), "{run}");
 }

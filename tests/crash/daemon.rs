@@ -74,11 +74,26 @@ pub(crate) fn list(data: &Path, states: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
+/// What `run show` prints of a run in a directory that no daemon holds.
+pub(crate) fn show(data: &Path, run: &str) -> serde_json::Value {
+    let mut command = punctual(data);
+    command.args(["run", "show", run, "--output", "json"]).arg("--data").arg(data);
+    let output = command.output().expect("run the binary");
+    assert!(output.status.success(), "run show: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
 impl Daemon {
-    pub(crate) fn start(data: &Path, tasks: &Path, log: &Path, crash_at: Option<&str>) -> Self {
+    pub(crate) fn start(
+        data: &Path,
+        tasks: &Path,
+        log: &Path,
+        more: &[&str],
+        crash_at: Option<&str>,
+    ) -> Self {
         let log = OpenOptions::new().append(true).create(true).open(log).expect("a log");
         let mut command = punctual(data);
-        command.arg("serve").arg("--data").arg(data).arg("--tasks").arg(tasks);
+        command.arg("serve").arg("--data").arg(data).arg("--tasks").arg(tasks).args(more);
         if let Some(point) = crash_at {
             command.env("PUNCTUAL_CRASH_AT", point);
         }

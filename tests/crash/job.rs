@@ -29,6 +29,8 @@ impl Teller {
         let line = format!("{line:<width$}\n", width = LINE - 1);
         let written = self.file.write(line.as_bytes());
         assert_eq!(written.ok(), Some(LINE), "a line of the witness was not written whole");
+        // The same as output. Who is not read any more has lost its daemon and its shim, and goes on until it is ended.
+        let _ = writeln!(std::io::stdout(), "{word} {}", self.number);
         self.number += 1;
     }
 }

@@ -86,7 +86,8 @@ impl Place {
 
     /// A daemon that may or may not come up.
     pub(crate) fn start(&self, data: &Path, crash_at: Option<&str>) -> Daemon {
-        Daemon::start(data, &self.path("tasks.toml"), &self.path("log"), crash_at)
+        let seats: &[&str] = if self.more.outliving { &["--max-processes", "200"] } else { &[] };
+        Daemon::start(data, &self.path("tasks.toml"), &self.path("log"), seats, crash_at)
     }
 
     /// So many callers at its door, whether there is a daemon behind it or not.

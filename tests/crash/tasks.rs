@@ -126,14 +126,28 @@ fn manual() -> Vec<Task> {
 /// The name of the task that is there only if wanted, and deleted again.
 pub(crate) const DOOMED: &str = "doomed";
 
+/// Tasks whose processes outlive a daemon, by how long and with which end: two that end while none is there.
+fn outliving() -> Vec<Task> {
+    [("outlives-0", 600, "0"), ("outlives-1", 900, "3"), ("outlives-2", 6000, "0"), ("outlives-3", 7000, "5")]
+        .map(|(name, milliseconds, codes)| {
+            task(name, "", milliseconds, codes).rule(|rule| rule.dues = Dues::Never)
+        })
+        .into()
+}
+
 /// Which tasks a place has beside the twenty.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct More {
+    /// Only those, and seats for all their runs at once.
+    pub(crate) outliving: bool,
     pub(crate) impatient: bool,
     pub(crate) doomed: bool,
 }
 
 fn chosen(more: More) -> Vec<Task> {
+    if more.outliving {
+        return outliving();
+    }
     let mut tasks = all();
     tasks.extend(manual());
     if more.impatient {

@@ -119,6 +119,7 @@ impl Driver for ProcessDriver {
     async fn start(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Result<Box<dyn Handle>, Failure> {
         #[cfg(target_os = "linux")]
         if self.shims
+            && command::wants_shim(&attempt.task.spec.work)
             && let Some(keeping) = self.home.keeping()
             && let Some(program) = keeping.program()
             && let Some(outputs) = sink.outputs()
@@ -163,9 +164,11 @@ impl Driver for ProcessDriver {
             let (home, clock) = (&self.home, &self.clock);
             let keeper =
                 kept::Keeper { home, keeping, clock, sink: &sink, outputs: &outputs, attempt: &attempt };
-            if let Some(handle) = keeper.recover().await {
-                return Some(handle);
+            let found = keeper.recover().await;
+            if found.is_none() {
+                self.home.forget(attempt.run.id);
             }
+            return found;
         }
         #[cfg(not(target_os = "linux"))]
         let _ = sink;

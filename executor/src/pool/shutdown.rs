@@ -18,6 +18,8 @@ pub struct StopReport {
     /// Runs that were at work when the grace was over and were told to end: put back into the queue, lost, or
     /// ended in that moment.
     pub interrupted: Vec<RunId>,
+    /// Runs whose processes go on by themselves; the next start takes them up.
+    pub detached: Vec<RunId>,
     /// Attempts that did not end. The next start judges their runs.
     pub left: Vec<RunId>,
     /// Runs that were at work in the store and in nobody's hands here.
@@ -57,6 +59,9 @@ impl Pool {
             () = engine.registry.idle() => {}
             () = patience => report.left = engine.registry.working_runs(),
         }
+        let detached = engine.detached.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (report.detached, report.interrupted) =
+            report.interrupted.into_iter().partition(|run| detached.contains(run));
         if engine.check().is_ok() {
             match self.sweep().await {
                 Ok(vanished) => report.vanished = vanished,

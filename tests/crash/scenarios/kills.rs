@@ -8,7 +8,7 @@ use crate::time;
 use std::time::Duration;
 
 /// Everything is ready again within this, also on a busy machine.
-const READY: Duration = Duration::from_secs(20);
+const READY: Duration = Duration::from_secs(45);
 
 /// Kills at random, 5 to 400 ms after the daemon is ready.
 pub(crate) fn random(mut chance: Chance, cycles: u64) -> Met {

@@ -3,6 +3,7 @@
 mod kills;
 mod pauses;
 mod points;
+mod reattach;
 
 use crate::chance::Chance;
 use std::collections::BTreeMap;
@@ -48,6 +49,7 @@ pub(crate) fn all(cycles: u64) -> Vec<Scenario> {
         ("deletion", Box::new(points::while_deleting)),
         ("making", Box::new(points::while_making)),
         ("prune", Box::new(points::while_pruning)),
+        ("reattach", Box::new(reattach::a_hundred)),
         ("pauses", Box::new(pauses::longer_than_any_timeout)),
         ("two", Box::new(pauses::two_daemons)),
     ]

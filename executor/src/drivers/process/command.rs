@@ -80,6 +80,15 @@ pub(super) fn spawn(attempt: &Attempt, home: &ProcessHome) -> Result<Spawned, Fa
     Ok(Spawned { child, identity })
 }
 
+/// Whether a task leaves it to us to let its work outlive the daemon.
+#[cfg(target_os = "linux")]
+pub(super) fn wants_shim(work: &Work) -> bool {
+    match work {
+        Work::Process { context, .. } | Work::Shell { context, .. } => context.shim,
+        _ => false,
+    }
+}
+
 fn what(work: &Work) -> Result<(Vec<Cow<'_, str>>, &ProcessContext), Failure> {
     match work {
         Work::Process { argv, context } if !argv.is_empty() => {

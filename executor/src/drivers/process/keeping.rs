@@ -14,6 +14,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ const DIRECTORY_MODE: u32 = 0o700;
 pub(super) struct Keeping {
     directory: PathBuf,
     program: Option<Program>,
+    /// It has been said that there is none.
+    told: AtomicBool,
     pub(super) spawner: Spawner,
     /// Attempts of earlier sessions that this one goes on with.
     taken_up: Mutex<BTreeSet<(RunId, u32)>>,
@@ -33,7 +36,8 @@ pub(super) struct Keeping {
 impl Keeping {
     pub(super) fn below(data: &Path) -> Self {
         let (directory, program) = (data.join("processes"), Program::this());
-        Self { directory, program, spawner: Spawner::default(), taken_up: Mutex::default() }
+        let (told, spawner) = (AtomicBool::new(false), Spawner::default());
+        Self { directory, program, told, spawner, taken_up: Mutex::default() }
     }
 
     pub(super) fn set_program(&mut self, program: Program) {
@@ -42,6 +46,11 @@ impl Keeping {
 
     /// How the spawner is started; none if that cannot be, or nobody could be told from a stranger.
     pub(super) fn program(&self) -> Option<&Program> {
+        if self.program.is_none() && !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "processes end with this program: it has not called punctual::shim::enter() first"
+            );
+        }
         self.program.as_ref().filter(|_| proc_table::is_readable() && !proc_table::boot_id().is_empty())
     }
 
@@ -66,12 +75,11 @@ impl Keeping {
         self.taken_up.lock().unwrap_or_else(PoisonError::into_inner).insert((run, attempt));
     }
 
-    /// The living processes that are in a living shim's hands.
-    pub(super) fn kept(&self, home: &ProcessHome) -> BTreeSet<i32> {
+    /// The runs that are in a living shim's hands.
+    pub(super) fn kept(&self, home: &ProcessHome) -> BTreeSet<RunId> {
         let states = files::all(&self.directory).into_iter();
         let states = states.filter_map(|(run, attempt)| self.files(run, attempt).state());
-        let shims = states.filter_map(|state| living(home, &state));
-        shims.flat_map(|shim| tree::pids(&tree::below(shim.pid))).collect()
+        states.filter(|state| living(home, state).is_some()).map(|state| state.run).collect()
     }
 
     /// Ends what shims keep that no run asks for, and removes what was left of attempts that are over. Called when

@@ -44,6 +44,8 @@ struct Here {
     outputs: Outputs,
     attempt: Attempt,
     files: Files,
+    /// It is of an earlier session: it may end, or have ended, before we hear of it.
+    is_found: bool,
 }
 
 /// What it takes to begin or find an attempt.
@@ -57,7 +59,7 @@ pub(super) struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
-    fn here(&self) -> Here {
+    fn here(&self, is_found: bool) -> Here {
         Here {
             home: Arc::clone(self.home),
             clock: Arc::clone(self.clock),
@@ -65,6 +67,7 @@ impl Keeper<'_> {
             outputs: self.outputs.clone(),
             attempt: self.attempt.clone(),
             files: self.files(),
+            is_found,
         }
     }
 
@@ -80,7 +83,7 @@ impl Keeper<'_> {
         let started = self.has_started(&order, program).await;
         crash_point("executor.after_spawn");
         match started {
-            Ok((stream, buffer)) => Ok(KeptHandle::new(self.here(), stream, buffer)),
+            Ok((stream, buffer)) => Ok(KeptHandle::new(self.here(false), stream, buffer)),
             Err(NotStarted::System(error)) => Err(plan.failure(&error)),
             Err(NotStarted::Other(text)) => Err(Failure::new(FailureKind::Start, text).recoverable()),
         }
@@ -158,7 +161,7 @@ impl Keeper<'_> {
                 None if again && self.files().state().is_none() => again = false,
                 Some(_) | None => {
                     drop(beginning);
-                    self.here().end_what_is_left().await;
+                    self.here(false).end_what_is_left().await;
                     self.files().remove();
                     return Err(vanished());
                 }
@@ -175,7 +178,7 @@ impl Keeper<'_> {
             match reconnect(&files, &state, &**self.clock).await {
                 Ok(Some((stream, buffer))) => {
                     self.keeping.take_up(run.id, run.life.attempt);
-                    return Some(Box::new(KeptHandle::new(self.here(), stream, buffer)));
+                    return Some(Box::new(KeptHandle::new(self.here(true), stream, buffer)));
                 }
                 // It ended just now.
                 Ok(None) => {}
@@ -187,7 +190,7 @@ impl Keeper<'_> {
                 }
             }
         }
-        let here = self.here();
+        let here = self.here(true);
         let Some(end) = files.end() else {
             here.end_what_is_left().await;
             return None;
@@ -311,7 +314,9 @@ impl Here {
         }
         outcome.output = end.output;
         let how = if end.by_force { Killed::ByForce } else { Killed::ByItself };
-        let seen = Seen { at: Timestamp::from_microsecond(end.at).ok(), lost: false };
+        // What is heard of as it happens happens by the daemon's own clock.
+        let at = Timestamp::from_microsecond(end.at).ok().filter(|_| self.is_found);
+        let seen = Seen { at, lost: false };
         let message = |text: &String| EventKind::Message { source: "process".to_owned(), text: text.clone() };
         let mut events: Vec<EventKind> = end.said.iter().map(message).collect();
         events.extend(end.output_error.clone().map(|error| EventKind::OutputFailed { error }));

@@ -58,6 +58,14 @@ pub(super) fn has_variables(pid: i32, variables: &[String]) -> bool {
         .all(|variable| environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes()))
 }
 
+/// With what a process was started under this name.
+#[cfg(target_os = "linux")]
+pub(super) fn variable(pid: i32, name: &str) -> Option<String> {
+    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut texts = environment.split(|byte| *byte == 0).filter_map(|text| std::str::from_utf8(text).ok());
+    texts.find_map(|text| text.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
+}
+
 /// Living members of a process group.
 pub(super) fn members(group: i32) -> Vec<i32> {
     pids()

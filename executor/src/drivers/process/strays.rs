@@ -27,7 +27,8 @@ pub(super) fn of_node(home: &ProcessHome) -> Vec<Identity> {
         && !found.is_empty()
     {
         let kept = keeping.kept(home);
-        found.retain(|identity| !kept.contains(&identity.pid));
+        let run_of = |pid| proc_table::variable(pid, environment::RUN_ID).and_then(|run| run.parse().ok());
+        found.retain(|identity| run_of(identity.pid).is_none_or(|run| !kept.contains(&run)));
     }
     found
 }
