@@ -109,6 +109,27 @@ fn every_row_names_a_test_that_carries_its_id() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// `docs/defects.md`: a row for each, and every test that it names is there.
+#[test]
+fn every_defect_has_its_row_and_its_tests_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/defects.md")).unwrap();
+    let rows: Vec<&str> = page.lines().filter(|line| line.starts_with("| B")).collect();
+    let ids: Vec<&str> = rows.iter().filter_map(|row| row.split('|').nth(1)).map(str::trim).collect();
+    assert_eq!(ids, (1..=37).map(|number| format!("B{number}")).collect::<Vec<_>>());
+    for row in rows {
+        let quoted: Vec<&str> = row.split('`').collect();
+        let named = quoted.windows(3).filter(|part| part[1].trim() == "::");
+        let mut count = 0;
+        for part in named {
+            let source = std::fs::read_to_string(root.join(part[0])).unwrap_or_default();
+            assert!(with_its_docs(&source, part[2]).is_some(), "there is no {} in {}", part[2], part[0]);
+            count += 1;
+        }
+        assert!(count > 0 || row.contains("cannot be: "), "{row}");
+    }
+}
+
 #[test]
 fn the_page_is_read_as_it_is_written() {
     let page =

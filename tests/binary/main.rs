@@ -4,6 +4,7 @@
 //! pipe), or for the end of a process; the bounds on these waits only keep a broken build from hanging.
 #![cfg(target_os = "linux")]
 
+mod around;
 mod crashes;
 mod daemon;
 mod data_directory;

@@ -12,8 +12,9 @@ use punctual_model::{Failure, FailureKind, Outcome, StopWhy, Task};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// The longest that one hook may take when the node stops: whoever stops a node waits for it.
-const HURRIED: Duration = Duration::from_secs(10);
+/// The longest that all hooks of one phase may take together when the node stops: three phases and the grace of the
+/// work fit into the patience of the stop.
+const HURRIED: Duration = Duration::from_secs(5);
 
 /// The hooks of one attempt, in order.
 pub(super) struct Hooks {
@@ -89,6 +90,7 @@ impl Phase<'_> {
 pub(super) async fn all(life: &Life, hooks: &Hooks, phase: Phase<'_>) -> Option<Failure> {
     let mut fails = None;
     let count = hooks.list.len();
+    let mut hurried_since = None;
     for number in 0..count {
         let number = if phase.goes_backwards() { count - 1 - number } else { number };
         let hook = &*hooks.list[number];
@@ -96,7 +98,7 @@ pub(super) async fn all(life: &Life, hooks: &Hooks, phase: Phase<'_>) -> Option<
         let asked = tokio::select! {
             biased;
             asked = guarded(phase.ask(hook, &around)) => asked.unwrap_or_else(panicked),
-            text = too_long(life, hook.patience()) => Err(text.into()),
+            text = too_long(life, hook.patience(), &mut hurried_since) => Err(text.into()),
         };
         if let Err(error) = asked {
             if error.fails_attempt && fails.is_none() {
@@ -136,14 +138,17 @@ pub(super) fn failed(life: &Life, hook: &dyn Hook, phase: &'static str, error: S
 }
 
 /// Returns, with words, when a hook has taken longer than it may.
-async fn too_long(life: &Life, longest: Duration) -> String {
+async fn too_long(life: &Life, longest: Duration, hurried_since: &mut Option<Duration>) -> String {
     let patience = life.engine.clock.sleep(longest);
     tokio::select! {
         biased;
         orders = life.working.until(Orders::in_a_hurry) => {
             // Nothing can be recorded any more: not even that it was cut.
             if !orders.abandon {
-                life.engine.clock.sleep(HURRIED).await;
+                let clock = &life.engine.clock;
+                let since = *hurried_since.get_or_insert(clock.monotonic());
+                let spent = clock.monotonic().saturating_sub(since);
+                clock.sleep(HURRIED.saturating_sub(spent)).await;
             }
             "was cut short by the stop of the node".to_owned()
         }

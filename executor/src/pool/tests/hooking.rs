@@ -368,7 +368,7 @@ async fn work_that_goes_while_hooks_are_told_of_its_end_is_not_signalled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hook_that_hangs_holds_the_run_for_five_minutes_and_the_stop_of_the_node_for_ten_seconds() {
+async fn a_hook_that_hangs_holds_the_run_for_five_minutes_and_the_stop_of_the_node_for_five_seconds() {
     for phase in ["poststart", "exited", "stop"] {
         let (bench, log) = with([(phase, Does::Hang)]).await;
         let task = bench.task(spec()).await;
@@ -384,7 +384,7 @@ async fn a_hook_that_hangs_holds_the_run_for_five_minutes_and_the_stop_of_the_no
     let id = bench.go(&task).await.id();
     bench.settle().await;
     let pool = &bench.pool;
-    let (report, ()) = tokio::join!(pool.stop(Duration::ZERO), bench.pass(seconds(10)));
+    let (report, ()) = tokio::join!(pool.stop(Duration::ZERO), bench.pass(seconds(5)));
     assert_eq!(report.left, []);
     assert_eq!(bench.state(id).await, RunState::Succeeded);
 }
