@@ -43,7 +43,7 @@ async fn a_child_gets_what_the_task_says_its_run_and_little_else() {
         assert_eq!(all.get(name), Some(&value), "{name}");
     }
     assert_eq!(serde_json::from_str::<serde_json::Value>(all["PUNCTUAL_PARAMS"]).unwrap(), run.params);
-    let allowed = ["PATH", "HOME", "TZ", "USER", "PWD", "OLDPWD", "SHLVL", "_", "OWN", "LANG"];
+    let allowed = ["PATH", "HOME", "TZ", "USER", "PWD", "OLDPWD", "SHLVL", "_", "OWN", "LANG", "TRACEPARENT"];
     for name in all.keys() {
         assert!(name.starts_with("PUNCTUAL_") || allowed.contains(name), "{name} should not be there");
     }
