@@ -8,7 +8,7 @@ fn the_example_of_hooks_and_artifacts_is_valid_and_does_what_it_says() {
     let tasks = include_str!("../../examples/around.toml");
     let file = place.write("tasks.toml", tasks);
     run(["task", "validate", file.to_str().expect("text")]).ok();
-    let mut daemon = place.serve(tasks);
+    let daemon = place.serve(tasks);
     place.ask(&["run", "now", "around", "--wait", "--params", r#"{"name": "you"}"#]).ok();
     daemon.stop();
 
