@@ -1,0 +1,32 @@
+"""The peers that are crates: how their programs in `rust/` are built and called."""
+
+import tomllib
+
+from install import debian, run
+from peer import HERE, TARGET
+
+PROGRAMS = HERE / "rust"
+PLACE = TARGET / "cargo"
+
+
+def version(crate):
+    asked = tomllib.loads((PROGRAMS / "Cargo.toml").read_text())["dependencies"][crate]
+    return (asked if isinstance(asked, str) else asked["version"]).removeprefix("=")
+
+
+def installer(program):
+    def install():
+        debian("cc", "gcc")
+        manifest = str(PROGRAMS / "Cargo.toml")
+        arguments = ["--release", "--locked", "-j1", "--manifest-path", manifest, "--target-dir", str(PLACE)]
+        run(["cargo", "build", "--quiet", *arguments, "--bin", program], cwd=PROGRAMS)
+
+    return install
+
+
+def command(program):
+    def command(address, sizes):
+        path = PLACE / "release" / program
+        return [str(path), address, str(sizes.drained), str(sizes.singles), str(sizes.seconds)]
+
+    return command
