@@ -4,6 +4,8 @@
 mod artifacts;
 mod command;
 pub(crate) mod environment;
+#[cfg(target_os = "linux")]
+mod owner;
 mod payload;
 mod user;
 mod work_dir;
@@ -73,6 +75,9 @@ pub fn built_in(means: &Means) -> Vec<Arc<dyn MakeHook>> {
         Arc::new(payload::MakePayload),
         // What its task wants there.
         Arc::new(artifacts::MakeArtifacts(means.clone())),
+        // All of that is for whoever the work is.
+        #[cfg(target_os = "linux")]
+        Arc::new(owner::MakeOwner),
         // What the task's user wants done, with all of that in place.
         Arc::new(user::MakeUserHooks(means.clone())),
     ]

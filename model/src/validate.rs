@@ -426,13 +426,6 @@ struct NotYet {
 /// All of them. A definition that uses one is refused, so that nobody relies on what does not happen; whoever makes it
 /// happen removes its line.
 const NOT_YET: &[NotYet] = &[
-    NotYet { field: "work.user", used: |spec| process(spec, |it| it.user.is_some()) },
-    NotYet { field: "work.group", used: |spec| process(spec, |it| it.group.is_some()) },
-    NotYet { field: "work.groups", used: |spec| process(spec, |it| it.groups.is_some()) },
-    NotYet { field: "work.no_new_privs", used: |spec| process(spec, |it| it.no_new_privs) },
-    NotYet { field: "work.umask", used: |spec| process(spec, |it| it.umask.is_some()) },
-    NotYet { field: "work.nice", used: |spec| process(spec, |it| it.nice.is_some()) },
-    NotYet { field: "work.rlimits", used: |spec| process(spec, |it| !it.rlimits.is_empty()) },
     NotYet { field: "work.resources", used: |spec| process(spec, |it| !it.resources.is_unlimited()) },
     NotYet { field: "output.rotate_at", used: |spec| spec.output.rotate_at.is_some() },
     NotYet { field: "output.age", used: |spec| spec.output.age.is_some() },

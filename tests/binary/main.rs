@@ -5,6 +5,7 @@
 #![cfg(target_os = "linux")]
 
 mod around;
+mod controlled;
 mod crashes;
 mod daemon;
 mod data_directory;

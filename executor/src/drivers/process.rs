@@ -6,6 +6,8 @@
 //! start ([`ProcessDriver::reap_leftovers`]), and its run is lost.
 
 mod command;
+#[cfg(target_os = "linux")]
+pub(crate) mod control;
 mod environment;
 mod exit;
 mod home;
@@ -127,12 +129,13 @@ impl Driver for ProcessDriver {
             let (home, clock) = (&self.home, &self.clock);
             let keeper =
                 kept::Keeper { home, keeping, clock, sink: &sink, outputs: &outputs, attempt: &attempt };
-            let plan = command::plan(&attempt, home)?;
+            let plan = command::plan(&attempt, home).await?;
             return Ok(Box::new(keeper.start(&plan, program).await?));
         }
+        let plan = command::plan(&attempt, &self.home).await?;
         // From the fork to the supervisor nothing is awaited, so a dropped start leaves nothing.
         crash_point("executor.before_spawn");
-        let child = command::spawn(&attempt, &self.home)?;
+        let child = command::spawn(&plan, &attempt, &self.home)?;
         crash_point("executor.after_spawn");
         let (requests, received) = mpsc::unbounded_channel();
         let (ended, ends) = watch::channel(None);

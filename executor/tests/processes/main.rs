@@ -12,6 +12,9 @@ mod with_shims {
 
     type Node = node::Node<true>;
 
+    #[cfg(target_os = "linux")]
+    #[path = "control.rs"]
+    mod control;
     #[path = "ending.rs"]
     mod ending;
     #[path = "environment.rs"]
@@ -34,6 +37,9 @@ mod without_shims {
 
     #[path = "children.rs"]
     mod children;
+    #[cfg(target_os = "linux")]
+    #[path = "control.rs"]
+    mod control;
     #[path = "ending.rs"]
     mod ending;
     #[path = "environment.rs"]

@@ -2,6 +2,7 @@
 //! See [`super::shim`].
 
 use super::command::Plan;
+use super::control::Step;
 use super::home::ProcessHome;
 use super::keeping::{self, Keeping};
 use super::shim::files::{Files, State};
@@ -84,7 +85,7 @@ impl Keeper<'_> {
         crash_point("executor.after_spawn");
         match started {
             Ok((stream, buffer)) => Ok(KeptHandle::new(self.here(false), stream, buffer)),
-            Err(NotStarted::System(error)) => Err(plan.failure(&error)),
+            Err(NotStarted::System(step, error)) => Err(plan.failure_at(step, &error)),
             Err(NotStarted::Other(text)) => Err(Failure::new(FailureKind::Start, text).recoverable()),
         }
     }
@@ -112,6 +113,7 @@ impl Keeper<'_> {
                     FreeSpace::Usual => None,
                     FreeSpace::Bytes(bytes) => Some(bytes),
                 },
+                control: plan.resolved.control.clone(),
             },
             states: self.keeping.directory().to_owned(),
             outputs: self.outputs.root().map(order::absolute).unwrap_or_default(),
@@ -149,11 +151,11 @@ impl Keeper<'_> {
                     let stream = beginning.0.take().ok_or_else(vanished)?;
                     return Ok((stream, buffer));
                 }
-                Some(Tell::NotStarted { errno: Some(number), .. }) => {
+                Some(Tell::NotStarted { errno: Some(number), step, .. }) => {
                     beginning.0 = None;
-                    return Err(io::Error::from_raw_os_error(number).into());
+                    return Err(NotStarted::System(step, io::Error::from_raw_os_error(number)));
                 }
-                Some(Tell::NotStarted { errno: None, text }) => {
+                Some(Tell::NotStarted { errno: None, text, .. }) => {
                     beginning.0 = None;
                     return Err(NotStarted::Other(text));
                 }
@@ -205,13 +207,13 @@ impl Keeper<'_> {
 }
 
 enum NotStarted {
-    System(io::Error),
+    System(Step, io::Error),
     Other(String),
 }
 
 impl From<io::Error> for NotStarted {
     fn from(error: io::Error) -> Self {
-        Self::System(error)
+        Self::System(Step::START, error)
     }
 }
 

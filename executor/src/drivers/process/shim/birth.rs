@@ -9,6 +9,7 @@
 //! A daemon that comes back after a crash finds the note of everything that went on, and what had no note by then
 //! never goes on: the note is there before the look at the daemon.
 
+use super::super::control::{Ready, Refused, Step};
 use super::super::home::Identity;
 use super::super::proc_table;
 use super::files::{Files, State};
@@ -40,19 +41,19 @@ pub(super) struct Born {
 pub(super) enum Stillborn {
     /// Nobody waits for it any more.
     Unwanted,
-    /// The system would not.
-    Error(io::Error),
+    /// The system would not, at this step.
+    Error(Step, io::Error),
 }
 
 impl From<io::Error> for Stillborn {
     fn from(error: io::Error) -> Self {
-        Self::Error(error)
+        Self::Error(Step::START, error)
     }
 }
 
 impl From<Errno> for Stillborn {
     fn from(error: Errno) -> Self {
-        Self::Error(error.into())
+        Self::Error(Step::START, error.into())
     }
 }
 
@@ -81,10 +82,11 @@ pub(super) fn start(
     };
     let ends = Ends { input: child_input, output: child_output, errors: child_errors };
     let (mut ours, theirs) = UnixStream::pair()?;
+    let ready = order.about.control.ready();
     let leader = match system::fork()? {
         Forked::Child => {
             drop(ours);
-            become_it(order, &ends, theirs)
+            become_it(order, &ends, &ready, theirs)
         }
         Forked::Parent(leader) => leader,
     };
@@ -104,16 +106,20 @@ pub(super) fn start(
         leader: Identity { pid, start_time },
     });
     let allowed = match noted {
-        Ok(()) if is_wanted() => ours.write_all(b"g").map_err(Stillborn::Error),
+        Ok(()) if is_wanted() => ours.write_all(b"g").map_err(Stillborn::from),
         Ok(()) => Err(Stillborn::Unwanted),
-        Err(error) => Err(Stillborn::Error(error)),
+        Err(error) => Err(error.into()),
     };
-    let mut why = [0; 4];
+    let mut why = [0; 5];
     let refused = match allowed {
         Ok(()) => match ours.read_exact(&mut why) {
             // Closed by the exec.
             Err(_) => return Ok(born),
-            Ok(()) => Stillborn::Error(io::Error::from_raw_os_error(i32::from_le_bytes(why))),
+            Ok(()) => {
+                let [step, number @ ..] = why;
+                let error = io::Error::from_raw_os_error(i32::from_le_bytes(number));
+                Stillborn::Error(Step(step), error)
+            }
         },
         Err(refused) => refused,
     };
@@ -123,24 +129,20 @@ pub(super) fn start(
 }
 
 /// The child's side. Never returns.
-fn become_it(order: &Order, ends: &Ends, mut shim: UnixStream) -> ! {
-    let error = prepared(order, ends, &mut shim).unwrap_or_else(|error| error);
-    let number = error.raw_os_error().unwrap_or_else(|| Errno::IO.raw_os_error());
-    let _ = shim.write_all(&number.to_le_bytes());
+fn become_it(order: &Order, ends: &Ends, ready: &Ready, mut shim: UnixStream) -> ! {
+    let Refused { step, error } = match prepared(order, ends, ready, &mut shim) {
+        Ok(error) => Refused { step: Step::START, error },
+        Err(refused) => refused,
+    };
+    let [a, b, c, d] = error.raw_os_error().to_le_bytes();
+    let _ = shim.write_all(&[step.0, a, b, c, d]);
     system::end(127)
 }
 
 /// Answers why it did not become its program.
-fn prepared(order: &Order, ends: &Ends, shim: &mut UnixStream) -> io::Result<io::Error> {
-    rustix::process::setsid()?;
-    rustix::stdio::dup2_stdin(&ends.input)?;
-    rustix::stdio::dup2_stdout(&ends.output)?;
-    rustix::stdio::dup2_stderr(&ends.errors)?;
-    if let Some(directory) = &order.directory {
-        rustix::process::chdir(directory.as_c_str())?;
-    }
-    // What the work may be and use (user, groups, limits of resources) is set here, as the last thing before it is
-    // on its own; `command::spawn` is the place for work without a shim.
+fn prepared(order: &Order, ends: &Ends, ready: &Ready, shim: &mut UnixStream) -> Result<Errno, Refused> {
+    placed(order, ends).map_err(|error| Refused { step: Step::START, error })?;
+    ready.apply()?;
     CHANGED.into_iter().for_each(system::restore);
     system::block_no_signal();
     let mut go = [0];
@@ -150,5 +152,18 @@ fn prepared(order: &Order, ends: &Ends, shim: &mut UnixStream) -> io::Result<io:
     }
     let arguments: Vec<&CStr> = order.arguments.iter().map(|text| text.as_c_str()).collect();
     let environment: Vec<&CStr> = order.environment.iter().map(|text| text.as_c_str()).collect();
-    Ok(system::exec(&order.file, &arguments, &environment))
+    let error = system::exec(&order.file, &arguments, &environment);
+    Ok(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}
+
+/// In a session of its own, with its own ends of the pipes, where it works.
+fn placed(order: &Order, ends: &Ends) -> rustix::io::Result<()> {
+    rustix::process::setsid()?;
+    rustix::stdio::dup2_stdin(&ends.input)?;
+    rustix::stdio::dup2_stdout(&ends.output)?;
+    rustix::stdio::dup2_stderr(&ends.errors)?;
+    if let Some(directory) = &order.directory {
+        rustix::process::chdir(directory.as_c_str())?;
+    }
+    Ok(())
 }

@@ -11,6 +11,7 @@
 //! One loop over one `poll`. It decides nothing about the run but what was ordered: when the time is up while no
 //! daemon is there to say so.
 
+use super::super::control::Step;
 use super::super::home::Identity;
 use super::super::strays::{self, FIRST_LOOK, LONGEST_LOOK, PROOF};
 use super::super::supervisor::{DRAIN, PIPE};
@@ -70,17 +71,18 @@ pub(super) fn keep(mut stream: UnixStream, me: Identity) {
             keeper.run();
         }
         Err(Stillborn::Unwanted) => files.remove(),
-        Err(Stillborn::Error(error)) => {
+        Err(Stillborn::Error(step, error)) => {
             files.remove();
             let text = error.to_string();
-            line.tell(&Tell::NotStarted { errno: error.raw_os_error(), text });
+            line.tell(&Tell::NotStarted { errno: error.raw_os_error(), text, step });
         }
     }
 }
 
 /// Says that nothing comes of it.
 fn refuse(stream: &mut UnixStream, error: &std::io::Error) {
-    let told = Tell::NotStarted { errno: error.raw_os_error(), text: error.to_string() };
+    let (errno, text) = (error.raw_os_error(), error.to_string());
+    let told = Tell::NotStarted { errno, text, step: Step::START };
     // Who does not hear it sees the stream end.
     let _ = stream.write_all(&super::messages::line(&told));
 }

@@ -1,6 +1,7 @@
 //! What a daemon and a shim tell each other, as lines of JSON. The two may be of different builds: the daemon that
 //! comes back after an upgrade talks with shims of the one before. Fields are only ever added.
 
+use super::super::control::Step;
 use punctual_model::outcome::OutputSummary;
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,13 @@ pub(crate) enum Tell {
     /// The work lives.
     Started,
     /// It does not, and why.
-    NotStarted { errno: Option<i32>, text: String },
+    NotStarted {
+        errno: Option<i32>,
+        text: String,
+        /// At what the work was.
+        #[serde(default)]
+        step: Step,
+    },
     /// There is more output.
     Output,
     /// A signal was sent, or why not.

@@ -14,9 +14,11 @@ mod line;
 pub(super) mod messages;
 pub(super) mod order;
 mod system;
+pub(super) use system::in_child;
 mod time;
 pub(super) mod tree;
 
+use super::control::Step;
 use super::home::Identity;
 use super::proc_table;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -78,7 +80,8 @@ fn spawn_shims() {
             }
             Err(error) => {
                 let text = error.to_string();
-                let told = messages::Tell::NotStarted { errno: error.raw_os_error(), text };
+                let told =
+                    messages::Tell::NotStarted { errno: error.raw_os_error(), text, step: Step::START };
                 let mut stream = stream;
                 // Who does not hear it sees the stream end.
                 let _ = stream.write_all(&messages::line(&told));

@@ -2,6 +2,7 @@
 //!
 //! A length, a header of JSON, then texts that end with a zero each, as an exec wants them, then the input.
 
+use super::super::control::Control;
 use punctual_model::RunId;
 use serde::{Deserialize, Serialize};
 use std::ffi::{CString, OsString};
@@ -43,6 +44,8 @@ pub(crate) struct About {
     pub(crate) max_output: u64,
     /// Bytes of the disk that are kept free of new work; none for the usual mark.
     pub(crate) free_space: Option<u64>,
+    /// What the work may be and use.
+    pub(crate) control: Control,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -156,6 +159,7 @@ mod tests {
                 grace: 1000,
                 max_output: 10,
                 free_space: None,
+                control: Control::default(),
             },
             states: "/a/\u{fc}".into(),
             outputs: OsString::from_vec(b"/o/\xff".to_vec()).into(),

@@ -1,6 +1,6 @@
 //! The calls of the shim for which there is no safe form: forking, becoming another program, and what a process
 //! does with signals. Everything else is rustix. Called only in processes of one thread: the spawner and its
-//! shims, never in the daemon.
+//! shims, never in the daemon, but for [`in_child`].
 #![allow(unsafe_code, reason = "fork, exec and dispositions of signals have no safe form")]
 
 use rustix::process::{Pid, Signal};
@@ -26,6 +26,17 @@ pub(super) fn fork() -> io::Result<Forked> {
         0 => Ok(Forked::Child),
         number => Pid::from_raw(number.max(0)).map(Forked::Parent).ok_or_else(io::Error::last_os_error),
     }
+}
+
+/// Has a child of the daemon do something between its fork and its program. Whatever that is takes no lock and no
+/// memory: another thread of the daemon may have held what guards them at the fork.
+pub(in crate::drivers::process) fn in_child(
+    command: &mut tokio::process::Command,
+    deed: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) {
+    // SAFETY: the only deed there is (`command::controlled`) makes calls to the system with what was made ready before
+    // the fork, and answers with an error that is a number.
+    unsafe { command.pre_exec(deed) };
 }
 
 /// Becomes a program; returns only if that cannot be.
