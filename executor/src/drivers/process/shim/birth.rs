@@ -105,23 +105,24 @@ pub(super) fn start(
         shim,
         leader: Identity { pid, start_time },
     });
-    let allowed = match noted {
-        Ok(()) if is_wanted() => ours.write_all(b"g").map_err(Stillborn::from),
-        Ok(()) => Err(Stillborn::Unwanted),
-        Err(error) => Err(error.into()),
-    };
-    let mut why = [0; 5];
-    let refused = match allowed {
-        Ok(()) => match ours.read_exact(&mut why) {
-            // Closed by the exec.
-            Err(_) => return Ok(born),
-            Ok(()) => {
-                let [step, number @ ..] = why;
-                let error = io::Error::from_raw_os_error(i32::from_le_bytes(number));
-                Stillborn::Error(Step(step), error)
+    let refused = match noted {
+        Ok(()) if is_wanted() => {
+            // A child that could not be prepared has gone already, and its word is there all the same.
+            let sent = ours.write_all(b"g");
+            let mut why = [0; 5];
+            match (ours.read_exact(&mut why), sent) {
+                (Ok(()), _) => {
+                    let [step, number @ ..] = why;
+                    let error = io::Error::from_raw_os_error(i32::from_le_bytes(number));
+                    Stillborn::Error(Step(step), error)
+                }
+                // Closed by the exec.
+                (Err(_), Ok(())) => return Ok(born),
+                (Err(_), Err(error)) => error.into(),
             }
-        },
-        Err(refused) => refused,
+        }
+        Ok(()) => Stillborn::Unwanted,
+        Err(error) => error.into(),
     };
     drop(ours);
     let _ = rustix::process::waitpid(Some(leader), rustix::process::WaitOptions::empty());
