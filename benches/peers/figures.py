@@ -62,11 +62,12 @@ def append(path, entry):
 def write(heading, rows):
     """The table of one session, in place of the one that was there."""
     servers = ", ".join(heading["servers"].values())
+    rounds = "one round" if heading["rounds"] == 1 else f"the median (min … max) of {heading['rounds']} rounds, each"
     lines = [
         f"{heading['date']}, `{heading['command']}`.\\",
         f"{heading['machine']}; data on {heading['file_system']}; load {heading['load']} at the start; {servers}.\\",
         f"{heading['drained']:,} jobs drained, {heading['singles']:,} single jobs, {heading['seconds']} s at 100 a second;"
-        f" the median of {heading['rounds']} rounds, each over an empty store (min … max).",
+        f" {rounds} over an empty store.",
         "",
         "| | settings | single, jobs/s | drain, jobs/s | submit → start p50, ms | p99, ms |",
         "|---|---|---|---|---|---|",

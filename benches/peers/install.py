@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 
 from peer import Gap
@@ -9,12 +10,20 @@ from peer import Gap
 
 def run(command, **options):
     """Runs a step of an installation; what it says is shown when it fails."""
+    # A group of its own: builders have children, and none outlives this script.
+    options |= {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "process_group": 0}
     try:
-        done = subprocess.run(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options)
+        process = subprocess.Popen(command, **options)
     except OSError as error:
         raise Gap(f"{command[0]}: {error.strerror}") from error
-    if done.returncode:
-        lines = done.stdout.strip().splitlines() or ["it says nothing"]
+    try:
+        said, _ = process.communicate()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    if process.returncode:
+        lines = said.strip().splitlines() or ["it says nothing"]
         print("\n".join(lines[-20:]))
         raise Gap(f"`{command[0]} {command[1]}` has failed: {lines[-1]}")
 

@@ -11,6 +11,8 @@ pub type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// As many as wait for their submits at once.
 pub const CALLERS: u64 = 64;
+/// How often a worker looks for jobs that nothing has told it of, where that can be set.
+pub const POLL: Duration = Duration::from_millis(10);
 /// Submits a second where the time to the start is measured.
 const GENTLE: u64 = 100;
 /// Between two looks at whether all is recorded as done.

@@ -1,13 +1,12 @@
 //! apalis over PostgreSQL.
 //!
-//! Settings: told of new jobs by `NOTIFY` and polling beside it, jobs fetched in batches as
+//! Settings: told of new jobs by `NOTIFY` and polling (10 ms) beside it, jobs fetched in batches as
 //! large as the number of callers.
 
 use apalis::prelude::*;
 use apalis_postgres::{Config, PgPool, PostgresStorage, Pubsub};
-use peers::{CALLERS, Job, Outcome, Peer, started};
+use peers::{CALLERS, Job, Outcome, POLL, Peer, started};
 use sqlx::postgres::PgPoolOptions;
-use std::time::Duration;
 
 const QUEUE: &str = "noop";
 
@@ -34,9 +33,8 @@ impl Peer for Apalis {
     }
 
     async fn work(&self) -> Outcome {
-        let strategy = Strategy::new()
-            .stream(Pubsub::new(self.pool.clone(), QUEUE.to_owned()))
-            .interval(Duration::from_millis(50));
+        let strategy =
+            Strategy::new().stream(Pubsub::new(self.pool.clone(), QUEUE.to_owned())).interval(POLL);
         let worker =
             WorkerBuilder::new("noop").backend(self.storage.clone().poll_with_strategy(strategy)).build(noop);
         tokio::spawn(async move {

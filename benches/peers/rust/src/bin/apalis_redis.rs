@@ -1,12 +1,11 @@
 //! apalis over Redis.
 //!
-//! Settings: the factory, whose workers are told of new jobs by publish and subscribe, and polling beside it; jobs
+//! Settings: the factory, whose workers are told of new jobs by publish and subscribe, and polling (10 ms) beside it; jobs
 //! fetched in batches as large as the number of callers. How durable it is the server decides.
 
 use apalis::prelude::*;
 use apalis_redis::{Client, Config, ConnectionManager, RedisStorage};
-use peers::{CALLERS, Job, Outcome, Peer, started};
-use std::time::Duration;
+use peers::{CALLERS, Job, Outcome, POLL, Peer, started};
 
 #[derive(Clone)]
 struct Apalis {
@@ -38,9 +37,7 @@ impl Peer for Apalis {
         let client = Client::open(self.address.as_str())?;
         let storage =
             apalis_redis::factory::RedisStorageFactory::new(client).await?.create_with_config(config())?;
-        let worker = WorkerBuilder::new("noop")
-            .backend(storage.poll_with_interval(Duration::from_millis(50)))
-            .build(noop);
+        let worker = WorkerBuilder::new("noop").backend(storage.poll_with_interval(POLL)).build(noop);
         tokio::spawn(async move {
             if let Err(error) = worker.run().await {
                 eprintln!("the worker has ended: {error}");

@@ -3,13 +3,13 @@
 //! Settings: write-ahead log with `synchronous = FULL`, for what its own setup leaves on the connection it is given
 //! (`OFF`) loses what was acknowledged with the power; so it is given a connection of its own. All share one connection
 //! after that: with a pool its transactions refuse each other ("database is locked"). Told of new jobs by the update hook
-//! and polling beside it, jobs fetched in batches as large as the number of callers.
+//! and polling (10 ms) beside it, jobs fetched in batches as large as the number of callers.
 
 use apalis::prelude::*;
 use apalis_sqlite::{Config, SqlitePool, SqliteStorage};
 use futures_channel::mpsc::{UnboundedReceiver, unbounded};
 use futures_util::StreamExt;
-use peers::{CALLERS, Job, Outcome, Peer, started};
+use peers::{CALLERS, Job, Outcome, POLL, Peer, started};
 use sqlx::sqlite::SqlitePoolOptions;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -42,7 +42,7 @@ impl Peer for Apalis {
         let changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner).take();
         let strategy = Strategy::new()
             .stream(changes.ok_or("one worker is enough")?.ready_chunks(CALLERS as usize))
-            .interval(Duration::from_millis(50));
+            .interval(POLL);
         let worker =
             WorkerBuilder::new("noop").backend(self.storage.clone().poll_with_strategy(strategy)).build(noop);
         tokio::spawn(async move {
