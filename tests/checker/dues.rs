@@ -69,17 +69,17 @@ fn rising(rule: &Rule, records: &[&Record], findings: &mut Findings) {
     }
 }
 
+/// By the moment at which they were decided: a second downtime may begin at the very due at which the first one
+/// ended, so the dues alone do not tell.
 fn bounded(rule: &Rule, records: &[&Record], findings: &mut Findings) {
     let Some(bound) = rule.caught_up else { return };
-    let is_caught_up = |record: &&&Record| record.trigger == "catch_up" && record.missed.is_none();
-    let mut rest = records;
-    while !rest.is_empty() {
-        let stretch = rest.iter().take_while(is_caught_up).count();
-        if stretch > bound {
-            let text = format!("{}: {stretch} runs caught up at once, {bound} allowed", rule.task);
-            findings.add("I12", text);
-        }
-        rest = &rest[(stretch + 1).min(rest.len())..];
+    let mut at_once: BTreeMap<i64, usize> = BTreeMap::new();
+    for record in records.iter().filter(|record| record.trigger == "catch_up" && record.missed.is_none()) {
+        *at_once.entry(record.accepted_at).or_default() += 1;
+    }
+    for count in at_once.into_values().filter(|count| *count > bound) {
+        let text = format!("{}: {count} runs caught up at once, {bound} allowed", rule.task);
+        findings.add("I12", text);
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) struct Record {
     pub(crate) task: String,
     pub(crate) trigger: String,
     pub(crate) scheduled_for: i64,
+    /// When it was written: what was decided together was written together.
+    pub(crate) accepted_at: i64,
     pub(crate) state: String,
     pub(crate) attempt: u64,
     pub(crate) epoch: u64,
@@ -132,6 +134,7 @@ impl Record {
             task: text("task_name")?,
             trigger: trigger.ok_or_else(|| format!("no trigger in {raw}"))?,
             scheduled_for: instant(&raw["scheduled_for"])?,
+            accepted_at: instant(&raw["accepted_at"])?,
             state: text("state")?,
             attempt: number("attempt")?,
             epoch: number("epoch")?,

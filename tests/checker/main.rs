@@ -44,6 +44,7 @@ impl Scribe {
         let id = format!("{:016x}", self.runs.len() + 1);
         self.runs.push(json!({
             "id": id, "task_name": task, "trigger": trigger, "scheduled_for": instant(due), "state": state,
+            "accepted_at": instant(due),
             "life": { "state": state, "attempt": attempt, "epoch": 3 },
         }));
         id
@@ -275,7 +276,7 @@ const DOCTORED: &[(&str, Doctor, &str)] = &[
             in_both(h, |records| {
                 of(records, "skip").missed = None;
                 for record in records.values_mut().filter(|record| record.task == "skip") {
-                    record.trigger = "catch_up".to_owned();
+                    (record.trigger, record.accepted_at) = ("catch_up".to_owned(), T + 6 * SECOND);
                 }
             });
         },

@@ -3,6 +3,7 @@
 
 mod answer;
 mod around;
+mod restart;
 mod run;
 mod spec;
 mod work;
@@ -13,13 +14,14 @@ pub use answer::{
     Warned, Zones,
 };
 pub use around::{Artifact, Call, Hooks, HttpCall, OnHookError, Output, UserHook};
+pub use restart::{Backoff, OnLost, Restart, RestartMode};
 pub use run::{
     CancelWhy, Event, Exit, Failure, Life, LostWhy, Missed, MissedWhy, Outcome, OutputSummary, Restarts, Run,
     SkipWhy, State, StopWhy, Trigger,
 };
 pub use spec::{
-    Backoff, CatchUp, CatchUpPolicy, Concurrency, Cron, DstGap, DstOverlap, Every, Kill, OnLost, Overlap,
-    Restart, RestartMode, Retention, Schedule, Status, TaskSpec,
+    CatchUp, CatchUpPolicy, Concurrency, Cron, DstGap, DstOverlap, Every, Kill, Overlap, Retention, Schedule,
+    Status, TaskSpec,
 };
 pub use work::{Handler, KeepDir, Process, Resources, Shell, Work, WorkDir};
 
