@@ -54,6 +54,16 @@ pub enum Error {
         /// Its file.
         path: String,
     },
+    /// The idempotency key stands for another request to this task. Ask for the same again, or take a new key.
+    #[error(
+        "this idempotency key was given with another {field} before, for run {run}; ask for the same or take a new key"
+    )]
+    KeyReused {
+        /// The run that the key stands for.
+        run: RunId,
+        /// The first field in which the requests differ.
+        field: &'static str,
+    },
     /// Only what has ended can be done again. Wait, or cancel it.
     #[error("run {0} has not yet finished")]
     NotFinished(RunId),
@@ -115,6 +125,7 @@ impl From<Error> for Edge {
             Error::Changed { .. }
             | Error::Contended(_)
             | Error::NameTaken { .. }
+            | Error::KeyReused { .. }
             | Error::NotFinished(_)
             | Error::RetryUnfinished { .. }
             | Error::NotRepeatable { .. } => ErrorCode::Conflict,

@@ -29,7 +29,8 @@ pub struct RunRequest {
     pub scheduled_for: Option<Timestamp>,
     /// When it is to run; none, or a time that has passed, means now.
     pub run_at: Option<Timestamp>,
-    /// Makes asking twice harmless: the second time gets the run of the first.
+    /// Makes asking twice harmless: the second time gets the run of the first, and a conflict if it asks for
+    /// something else ([`Error::KeyReused`]). Each task has its own keys.
     pub idempotency_key: Option<String>,
     /// Passes the overlap policy by: it does not wait for the task's other runs.
     pub force: bool,
@@ -57,7 +58,7 @@ impl Tasks {
     /// Runs a task because somebody wants it, paused or not.
     ///
     /// # Errors
-    /// [`Error::TaskNotFound`], [`Error::Invalid`], or the store's.
+    /// [`Error::TaskNotFound`], [`Error::Invalid`], [`Error::KeyReused`], or the store's.
     pub async fn run_now(&self, task: TaskId, request: RunRequest) -> Result<Accepted, Error> {
         let key = request.idempotency_key.as_deref();
         validate::run_request(&request.params, key).check("request").map_err(Error::Invalid)?;
@@ -103,6 +104,7 @@ async fn accept(core: &Core, task: Arc<Task>, run: Run) -> Result<Accepted, Erro
         0 => Reservation::none(),
         wanted => parts.executor.reserve(wanted).await,
     };
+    let asked = run.idempotency_key.is_some().then(|| run.clone());
     crash_point("coordinator.before_enqueue");
     let answers = parts.store.enqueue(&parts.session, vec![run], reservation.count()).await;
     crash_point("coordinator.after_enqueue");
@@ -116,6 +118,11 @@ async fn accept(core: &Core, task: Arc<Task>, run: Run) -> Result<Accepted, Erro
             Ok(Accepted { run, promise, existing: false })
         }
         Some(Enqueued::Existing(run)) => {
+            if let Some(asked) = asked
+                && let Some(field) = difference(&asked, &run)
+            {
+                return Err(Error::KeyReused { run: run.id, field });
+            }
             let promise = parts.executor.promise(run.id).await.map_err(|error| core.heed(error))?;
             Ok(Accepted { run, promise: promise.ok_or(Error::RunNotFound)?, existing: true })
         }
@@ -157,6 +164,21 @@ fn requested(id: RunId, task: &Task, request: RunRequest, now: Timestamp) -> Run
         local: Value::Null,
         events: Default::default(),
     }
+}
+
+/// In which field the request for one run differs from that for another. The time of asking is none: who asks again
+/// for a run at once asks for the same.
+fn difference(one: &Run, other: &Run) -> Option<&'static str> {
+    let params = |run: &Run| run.params.as_object().filter(|params| !params.is_empty()).cloned();
+    let run_at = |run: &Run| (run.run_at != run.accepted_at).then_some(run.run_at);
+    let scheduled_for = |run: &Run| (run.scheduled_for != run.run_at).then_some(run.scheduled_for);
+    let differs = [
+        ("params", params(one) != params(other)),
+        ("run_at", run_at(one) != run_at(other)),
+        ("scheduled_for", scheduled_for(one) != scheduled_for(other)),
+        ("force", one.forced != other.forced),
+    ];
+    differs.into_iter().find_map(|(field, differs)| differs.then_some(field))
 }
 
 pub(super) fn log_accepted(task: &Task, run: &Run) {

@@ -117,6 +117,7 @@ impl Doors {
             api: api.clone(),
             router: router(api),
             closing: CancellationToken::new(),
+            over: CancellationToken::new(),
             connections: TaskTracker::new(),
         };
         if let Some(listener) = self.unix {
@@ -171,6 +172,8 @@ pub struct Server {
     api: Api,
     router: Router,
     closing: CancellationToken,
+    /// The grace of the close is over, too.
+    over: CancellationToken,
     connections: TaskTracker,
 }
 
@@ -180,14 +183,18 @@ impl Server {
         self.api.refuse_writes();
     }
 
-    /// The last step: no new connections; answers under way may end within a grace. The socket file stays: a new
-    /// process replaces it, and removing it here could remove that one's.
+    /// The last step: no new connections; answers under way may end within a grace and are cut off then, so that
+    /// nobody holds anything open by not reading. The socket file stays: a new process replaces it, and removing it
+    /// here could remove that one's.
     pub async fn close(self) {
         self.closing.cancel();
         self.connections.close();
         tokio::select! {
             () = self.connections.wait() => {}
-            () = self.clock().sleep(CLOSE_GRACE) => {}
+            () = self.clock().sleep(CLOSE_GRACE) => {
+                self.over.cancel();
+                self.connections.wait().await;
+            }
         }
     }
 
@@ -212,9 +219,10 @@ impl Server {
             };
             match accepted {
                 (Ok(place), Ok(Some(stream))) => {
-                    let (closing, router) = (self.closing.clone(), router.clone());
+                    let (closing, over) = (self.closing.clone(), self.over.clone());
+                    let router = router.clone();
                     self.connections.spawn(async move {
-                        converse(stream, router, closing).await;
+                        over.run_until_cancelled(converse(stream, router, closing)).await;
                         drop(place);
                     });
                 }

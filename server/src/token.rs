@@ -46,15 +46,21 @@ impl Token {
         if mode & !MODE != 0 {
             return wrong(format!("its mode is {mode:o}; others must not read it (chmod 600)"));
         }
-        let mut text = String::new();
-        file.take(MAX_LENGTH).read_to_string(&mut text)?;
-        let token = text.trim();
-        if token.len() < MIN_LENGTH || token.contains(char::is_whitespace) {
-            return wrong(format!(
-                "it holds no token of at least {MIN_LENGTH} characters; remove it, and a new one is made"
-            ));
+        let mut text = Vec::new();
+        // One more, so that a longer one is noticed: cut short it would let nobody in.
+        file.take(MAX_LENGTH + 1).read_to_end(&mut text)?;
+        let token = text.trim_ascii();
+        // What cannot be sent in a header can never be shown.
+        let is_shown = token.iter().all(u8::is_ascii_graphic);
+        match std::str::from_utf8(token) {
+            Ok(token) if is_shown && token.len() >= MIN_LENGTH && text.len() as u64 <= MAX_LENGTH => {
+                Ok(Self(token.to_owned()))
+            }
+            _ => wrong(format!(
+                "it holds no token: one line of {MIN_LENGTH} to {MAX_LENGTH} visible ASCII characters; remove it, \
+                 and a new one is made"
+            )),
         }
-        Ok(Self(token.to_owned()))
     }
 
     fn create(path: &Path) -> io::Result<Self> {
@@ -121,11 +127,46 @@ mod tests {
     fn a_token_that_keeps_nobody_out_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(Token::FILE);
-        for (text, mode) in [("", 0o600), ("short\n", 0o600), (&"x".repeat(64), 0o640)] {
-            std::fs::write(&path, text).unwrap();
+        let of = |length| "x".repeat(length);
+        for (text, mode) in [
+            (String::new(), 0o600),
+            ("\n".to_owned(), 0o600),
+            ("short\n".to_owned(), 0o600),
+            (of(MIN_LENGTH - 1), 0o600),
+            (of(MAX_LENGTH as usize + 1), 0o600),
+            (format!("{}\n{}\n", of(40), of(40)), 0o600),
+            (format!("{}\0{}", of(40), of(40)), 0o600),
+            (format!("{} {}", of(40), of(40)), 0o600),
+            ("é".repeat(64), 0o600),
+            (of(64), 0o640),
+        ] {
+            std::fs::write(&path, &text).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             let error = Token::open(&path).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{text:?} {mode:o}");
+        }
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::write(&path, b"\xff".repeat(64)).unwrap();
+        assert_eq!(Token::open(&path).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_token_is_the_line_without_its_end_and_nothing_longer_or_shorter() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(Token::FILE);
+        let secret = "0123456789abcdef".repeat(4);
+        for end in ["", "\n", "\r\n", "\n\n"] {
+            std::fs::write(&path, format!("{secret}{end}")).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            let token = Token::open(&path).unwrap();
+            assert!(token.is(&secret), "{end:?}");
+            for length in 0..secret.len() {
+                assert!(!token.is(&secret[..length]), "the first {length}");
+            }
+            for longer in ["0", "\n", "\0", " "] {
+                assert!(!token.is(&format!("{secret}{longer}")), "{longer:?}");
+            }
+            assert!(!token.is(&secret.repeat(2)));
         }
     }
 }

@@ -1,12 +1,15 @@
 //! The sockets themselves: who can open them, and how they close.
 
 use punctual::Punctual;
-use punctual::testing::TestEngine;
+use punctual::coordinator::RunRequest;
+use punctual::model::{TaskSpec, Work};
+use punctual::testing::{Act, TestEngine};
 use punctual_server::{Api, Doors, Listen, OpenError, Parts, SOCKET, Token};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -111,6 +114,37 @@ async fn what_is_no_http_hurts_nobody() {
     let stream = UnixStream::connect(&path).await.expect("connected");
     assert!(ask(stream, "GET /livez HTTP/1.1\r\nHost: a").await.ends_with("ok\n"));
     server.close().await;
+}
+
+/// What was open for him is let go of with the grace of the close, although he still has the other end.
+#[tokio::test(start_paused = true)]
+async fn who_follows_a_log_and_does_not_read_holds_no_stop() {
+    const OUTPUT: usize = 4 << 20;
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join(SOCKET);
+    let doors = Doors::open(&Listen { socket: Some(path.clone()), tcp: None }).await.expect("open");
+    let engine = TestEngine::at("2027-01-01T00:00:00Z").await;
+    engine.script(|_| Act::Print("x".repeat(OUTPUT), Box::new(Act::Hang)));
+    let task = engine.tasks().create(TaskSpec::new("talks", Work::shell("true"))).await.expect("created");
+    let run =
+        engine.tasks().run_now(task.stored.task.id, RunRequest::default()).await.expect("accepted").run.id;
+    engine.settle().await;
+    let server = doors.serve(&api(&engine, dir.path()));
+    let mut stuck = UnixStream::connect(&path).await.expect("connected");
+    let head = format!("GET /v1/runs/{run}/logs?follow=1 HTTP/1.1\r\nHost: a\r\n\r\n");
+    stuck.write_all(head.as_bytes()).await.expect("written");
+    let mut begun = [0; 12];
+    stuck.read_exact(&mut begun).await.expect("an answer");
+    assert_eq!(&begun, b"HTTP/1.1 200");
+    let closing = tokio::spawn(server.close());
+    engine.settle().await;
+    assert!(!closing.is_finished(), "answers under way may end");
+    engine.advance(Duration::from_secs(3)).await;
+    closing.await.expect("closed");
+    // The run is still at work, so this ends early only because nobody writes any more.
+    let mut rest = Vec::new();
+    let _ = stuck.take(OUTPUT as u64).read_to_end(&mut rest).await;
+    assert!(rest.len() < OUTPUT, "everything was kept for him");
 }
 
 /// The clock of the transport is paused, so it jumps over the patience as soon as nothing else happens.

@@ -7,9 +7,9 @@ fn the_example_of_hooks_and_artifacts_is_valid_and_does_what_it_says() {
     let place = Place::new();
     let tasks = include_str!("../../examples/around.toml");
     let file = place.write("tasks.toml", tasks);
-    run(["task", "validate", file.to_str().expect("text")]).ok();
+    run(["task", "validate", file.to_str().expect("text")]).ends(0);
     let daemon = place.serve(tasks);
-    place.ask(&["run", "now", "around", "--wait", "--params", r#"{"name": "you"}"#]).ok();
+    place.ask(&["run", "now", "around", "--wait", "--params", r#"{"name": "you"}"#]).ends(0);
     daemon.stop();
 
     let runs = place.runs_of("around");

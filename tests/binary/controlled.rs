@@ -29,7 +29,7 @@ shell = "echo ran"
 fn mask_niceness_and_limits_are_those_of_the_task_and_an_unknown_user_is_told() {
     let place = Place::new();
     let daemon = place.serve(LIMITED);
-    place.ask(&["run", "now", "limited", "--wait"]).ok();
+    place.ask(&["run", "now", "limited", "--wait"]).ends(0);
     place.ask(&["run", "now", "stranger", "--wait"]);
     daemon.stop();
 

@@ -114,7 +114,7 @@ fn a_directory_that_is_not_there_is_made_with_its_parents() {
     assert!(deep.join("FORMAT").is_file());
     // The variable does the same as the option.
     let printed = place.command().args(["run", "list"]).env("PUNCTUAL_DATA", &deep).output().unwrap();
-    assert_eq!(crate::place::Printed::from(printed).ok(), "no runs\n");
+    assert_eq!(crate::command::Printed::from(printed).ends(0), "no runs\n");
 }
 
 #[test]

@@ -72,9 +72,9 @@ fn next_for_people_shows_weekday_wall_clock_and_utc() {
         "-n",
         "1",
     ]);
-    assert_eq!(text.ok(), "Mon 2027-01-04 09:00:00 +05:45 (2027-01-04T03:15:00Z)\n");
+    assert_eq!(text.ends(0), "Mon 2027-01-04 09:00:00 +05:45 (2027-01-04T03:15:00Z)\n");
     let never = run(["next", "--cron", "0 0 0 1 1 * 2020", "--from", "2027-01-01T00:00:00Z"]);
-    assert!(never.ok().contains("never fires after 2027-01-01T00:00:00Z"));
+    assert!(never.ends(0).contains("never fires after 2027-01-01T00:00:00Z"));
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_sample_of_the_golden_vectors_holds_through_the_binary() {
 
 #[test]
 fn explain_gives_a_sentence_the_next_instants_and_what_to_mind() {
-    let text = run(["explain", "*/7 9-17 * * 1-5", "--tz", "Europe/Berlin"]).ok();
+    let text = run(["explain", "*/7 9-17 * * 1-5", "--tz", "Europe/Berlin"]).ends(0).to_owned();
     let first = text.lines().next().unwrap();
     assert!(first.contains("7 minutes") && first.contains("Monday through Friday"), "{text}");
     assert!(first.contains("Europe/Berlin"), "{text}");
@@ -156,7 +156,7 @@ fn explain_gives_a_sentence_the_next_instants_and_what_to_mind() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     use std::io::Read;
-    let mut child = crate::place::punctual()
+    let mut child = crate::command::punctual()
         .args(["next", "--cron", "* * * * * *", "-n", "10000"])
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped())
@@ -164,7 +164,7 @@ fn a_reader_that_goes_away_is_no_error() {
         .unwrap();
     let mut first = [0; 1];
     child.stdout.take().unwrap().read_exact(&mut first).unwrap();
-    let printed: crate::place::Printed = child.wait_with_output().unwrap().into();
+    let printed: crate::command::Printed = child.wait_with_output().unwrap().into();
     assert_eq!((printed.code, printed.err.as_str()), (Some(0), ""));
 }
 
@@ -181,8 +181,8 @@ fn every_command_has_its_help() {
         &["explain"],
         &["task", "validate"],
     ] {
-        let help = run(command.iter().chain(&["--help"])).ok();
+        let help = run(command.iter().chain(&["--help"])).ends(0).to_owned();
         assert!(help.contains("Usage: punctual"), "{help}");
     }
-    assert_eq!(run(["--version"]).ok(), format!("punctual {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(run(["--version"]).ends(0), format!("punctual {}\n", env!("CARGO_PKG_VERSION")));
 }

@@ -33,7 +33,7 @@ fn a_task_fires_every_second_and_the_records_tell_what_the_jobs_told() {
     }
 
     let runs = place.runs_of("tick");
-    let text = place.ask(&["run", "list"]).ok();
+    let text = place.ask(&["run", "list"]).ends(0).to_owned();
     for fact in place.witness.of("ran", "tick") {
         let run =
             runs.iter().find(|run| run["id"] == *fact.run).unwrap_or_else(|| panic!("{fact:?} in {runs:#?}"));
@@ -57,7 +57,7 @@ fn a_task_fires_every_second_and_the_records_tell_what_the_jobs_told() {
         output.contains(&format!("out of {id}\n")) && output.contains(&format!("err of {id}\n")),
         "{output}"
     );
-    let shown = place.ask(&["run", "show", id]).ok();
+    let shown = place.ask(&["run", "show", id]).ends(0).to_owned();
     for part in [id.as_str(), "tick", "succeeded", "exit code 0", &format!("out of {id}\n")] {
         assert!(shown.contains(part), "{part:?} is not in {shown}");
     }

@@ -14,11 +14,11 @@ fn a_second_daemon_on_the_same_directory_is_refused_and_the_first_is_not_harmed(
     for directory in [&data, &link] {
         let mut second = place.command();
         second.arg("serve").arg("--data").arg(directory).arg("--tasks").arg(place.path("tasks.toml"));
-        let printed: crate::place::Printed = second.output().unwrap().into();
+        let printed: crate::command::Printed = second.output().unwrap().into();
         printed.refuses(5, &["is in use by process", &pid]);
     }
     // Looking asks the daemon; with its door gone the directory is still its own.
-    place.ask(&["run", "list"]).ok();
+    place.ask(&["run", "list"]).ends(0);
     std::fs::rename(data.join("punctual.sock"), place.path("elsewhere")).unwrap();
     place.ask(&["run", "list"]).refuses(5, &["is in use by process", &pid]);
     place.ask(&["run", "show", "0"]).refuses(5, &[&pid]);
@@ -26,7 +26,7 @@ fn a_second_daemon_on_the_same_directory_is_refused_and_the_first_is_not_harmed(
 
     let after = place.witness.fresh("ran", "tick");
     daemon.stop();
-    assert!(place.ask(&["run", "list"]).ok().contains(&after.run));
+    assert!(place.ask(&["run", "list"]).ends(0).contains(&after.run));
     let revisions: Vec<_> = place.runs_of("tick").iter().map(|run| run["revision"].clone()).collect();
     assert!(revisions.iter().all(|revision| *revision == 1), "{revisions:?}");
 }
@@ -38,5 +38,5 @@ fn the_directory_is_free_at_once_after_a_kill() {
     place.witness.next("ran", "tick");
     daemon.kill();
     // Also while something is left that the daemon had started.
-    assert!(place.ask(&["run", "list"]).ok().contains("tick"));
+    assert!(place.ask(&["run", "list"]).ends(0).contains("tick"));
 }

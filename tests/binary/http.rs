@@ -133,7 +133,7 @@ fn a_request_whose_answer_nobody_saw_is_lost() {
     place.write("tasks.toml", &tasks(port));
     let mut daemon = place.start(&["--allow-egress", "127.0.0.0/8"]);
     daemon.out.until("listening on ");
-    place.ask(&["run", "now", "slow"]).ok();
+    place.ask(&["run", "now", "slow"]).ends(0);
     let asked = asked.recv_timeout(LONG).expect("a request");
     assert!(asked.head.starts_with("get /slow "), "{}", asked.head);
     daemon.kill();

@@ -1,7 +1,9 @@
 //! Nothing of an attempt outlives its record: children that hold its output, children that do not listen.
 
+use crate::daemon::Daemon;
 use crate::place::Place;
 use crate::process::is_alive;
+use crate::witness::Fact;
 
 /// A job that ends well while a process that it has started lives on and holds its output open.
 fn leaving(start: &str, more: &str) -> String {
@@ -22,54 +24,44 @@ echo done
     )
 }
 
-#[test]
-fn a_grandchild_that_holds_the_output_open_does_not_hold_the_run_open_and_is_ended() {
-    let mut place = Place::new();
+/// Serves such a job until its end is recorded; answers the process that was left.
+fn left_by(place: &mut Place, start: &str, more: &str) -> (Daemon, Fact) {
     place.gate("seen");
-    let mut daemon = place.serve(&leaving("", ""));
+    let mut daemon = place.serve(&leaving(start, more));
     let left = place.witness.next("left", "leaves");
     place.open_gate("seen");
     let ended = daemon.err.until("attempt ended");
     assert!(ended.contains(&left.run) && ended.contains("succeeded"), "{ended}");
-    assert!(!is_alive(left.pid), "it outlives the record of its run");
-    daemon.kill();
-    let run = place.run(&left.run);
+    (daemon, left)
+}
+
+/// The run's record, which has its output and says this.
+fn recorded(place: &Place, run: &str, what: &str) {
+    let run = place.run(run);
     assert_eq!((&run["state"], &run["output"]), (&"succeeded".into(), &"done\n".into()), "{run}");
-    assert!(run.to_string().contains("left behind and killed"), "{run}");
+    assert!(run.to_string().contains(what), "{run}");
 }
 
 #[test]
-fn one_that_left_its_group_does_not_hold_the_run_open_and_goes_at_the_next_start() {
+fn a_grandchild_that_holds_the_output_open_does_not_hold_the_run_open_and_is_ended_also_outside_its_group() {
+    for start in ["", "setsid"] {
+        let mut place = Place::new();
+        let (daemon, left) = left_by(&mut place, start, "");
+        assert!(!is_alive(left.pid), "{start}: it outlives the record of its run");
+        daemon.kill();
+        recorded(&place, &left.run, "left behind and killed");
+    }
+}
+
+#[test]
+fn without_a_shim_one_that_left_its_group_goes_at_the_next_start() {
     let mut place = Place::new();
-    place.gate("seen");
-    let mut daemon = place.serve(&leaving("setsid", "shim = false"));
-    let left = place.witness.next("left", "leaves");
-    place.open_gate("seen");
-    let ended = daemon.err.until("attempt ended");
-    assert!(ended.contains(&left.run) && ended.contains("succeeded"), "{ended}");
+    let (daemon, left) = left_by(&mut place, "setsid", "shim = false");
     daemon.kill();
-    let run = place.run(&left.run);
-    assert_eq!((&run["state"], &run["output"]), (&"succeeded".into(), &"done\n".into()), "{run}");
-    assert!(run.to_string().contains("left open by a process outside its group"), "{run}");
+    recorded(&place, &left.run, "left open by a process outside its group");
     let daemon = place.serve_again();
     assert!(!is_alive(left.pid));
     daemon.kill();
-}
-
-#[test]
-fn in_the_hands_of_a_shim_one_that_left_its_group_is_ended_with_its_leader() {
-    let mut place = Place::new();
-    place.gate("seen");
-    let mut daemon = place.serve(&leaving("setsid", ""));
-    let left = place.witness.next("left", "leaves");
-    place.open_gate("seen");
-    let ended = daemon.err.until("attempt ended");
-    assert!(ended.contains(&left.run) && ended.contains("succeeded"), "{ended}");
-    assert!(!is_alive(left.pid), "it outlives the record of its run");
-    daemon.kill();
-    let run = place.run(&left.run);
-    assert_eq!((&run["state"], &run["output"]), (&"succeeded".into(), &"done\n".into()), "{run}");
-    assert!(run.to_string().contains("left behind and killed"), "{run}");
 }
 
 #[test]

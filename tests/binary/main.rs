@@ -5,6 +5,7 @@
 #![cfg(target_os = "linux")]
 
 mod around;
+mod command;
 mod controlled;
 mod crashes;
 mod daemon;

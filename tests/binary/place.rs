@@ -1,5 +1,6 @@
 //! A test's own directory: the home of its daemon and jobs, with data, task files and the witness below it.
 
+use crate::command::{Printed, punctual};
 use crate::daemon::Daemon;
 use crate::process;
 use crate::witness::{TELL, Witness};
@@ -7,61 +8,12 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::Command;
 use tempfile::TempDir;
 
 pub(crate) struct Place {
     home: TempDir,
     pub(crate) witness: Witness,
-}
-
-/// What a command printed.
-#[derive(Debug)]
-pub(crate) struct Printed {
-    pub(crate) code: Option<i32>,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
-impl From<Output> for Printed {
-    fn from(output: Output) -> Self {
-        Self {
-            code: output.status.code(),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-}
-
-impl Printed {
-    /// The JSON it printed, if all went well.
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        assert_eq!(self.code, Some(0), "{self:?}");
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    #[track_caller]
-    pub(crate) fn ok(self) -> String {
-        assert_eq!(self.code, Some(0), "{self:?}");
-        self.out
-    }
-
-    /// Asserts the exit code and parts of what was said to people.
-    #[track_caller]
-    pub(crate) fn refuses(&self, code: i32, parts: &[&str]) {
-        assert_eq!(self.code, Some(code), "{self:?}");
-        for part in parts {
-            assert!(self.err.contains(part), "{part:?} is not in {}", self.err);
-        }
-    }
-}
-
-/// The binary, without the surroundings of whoever runs the tests.
-pub(crate) fn punctual() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_punctual"));
-    command.env_remove("PUNCTUAL_DATA").env_remove("PUNCTUAL_LOG").env_remove("TZ").stdin(Stdio::null());
-    command
 }
 
 /// Runs the binary to its end.

@@ -1,6 +1,7 @@
 //! What jobs and people write reaches a terminal without doing anything to it.
 
-use crate::place::{Place, punctual};
+use crate::command::punctual;
+use crate::place::Place;
 use std::process::Stdio;
 
 #[test]
@@ -20,12 +21,12 @@ fn control_characters_of_tasks_reach_no_table_raw_and_output_is_exact() {
     let rude = place.runs_of("rude");
     let rude = rude[0]["id"].as_str().unwrap();
     for args in [&["run", "list"][..], &["run", "show", rude]] {
-        let text = place.ask(args).ok();
+        let text = place.ask(args).ends(0).to_owned();
         assert!(text.contains("/no/"), "{text:?}");
         let raw: Vec<char> = text.chars().filter(|c| c.is_control() && *c != '\n').collect();
         assert!(raw.is_empty(), "{raw:?} in {text:?}");
     }
-    let json = place.ask(&["run", "list", "-o", "json"]).ok();
+    let json = place.ask(&["run", "list", "-o", "json"]).ends(0).to_owned();
     assert!(json.lines().count() == 1 && !json.trim_end().chars().any(char::is_control), "{json:?}");
 
     let shown = punctual()

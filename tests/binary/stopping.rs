@@ -114,7 +114,7 @@ fn a_stop_of_an_idle_daemon_is_quick_and_complete() {
     let place = Place::new();
     let told = place.serve("").stop();
     assert!(told.contains("stopped: 0 runs ended"), "{told}");
-    assert_eq!(place.ask(&["run", "list"]).ok(), "no runs\n");
+    assert_eq!(place.ask(&["run", "list"]).ends(0), "no runs\n");
 }
 
 #[test]

@@ -27,16 +27,26 @@ fn tcp_is_opened_when_asked_for_on_this_machine_only_and_with_the_token() {
     let token_file = place.data().join("admin-token");
     let token = std::fs::read_to_string(&token_file).expect("a token");
     place.create("job", "true");
-    let ask = |vars: &[(&str, &str)], more: &[&str]| -> crate::place::Printed {
+    let ask = |vars: &[(&str, &str)], more: &[&str]| -> crate::command::Printed {
         let mut command = place.command(&["task", "list"]);
         command.args(more).envs(vars.iter().copied());
         command.output().expect("run the binary").into()
     };
     ask(&[("PUNCTUAL_SERVER", url)], &[]).refuses(4, &["token"]);
     ask(&[("PUNCTUAL_SERVER", url), ("PUNCTUAL_TOKEN", "wrong")], &[]).refuses(4, &["token"]);
+    let (shorter, longer) = (&token.trim()[1..], format!("{}0", token.trim()));
+    for wrong in [shorter, longer.as_str()] {
+        ask(&[("PUNCTUAL_SERVER", url), ("PUNCTUAL_TOKEN", wrong)], &[]).refuses(4, &["token"]);
+    }
+    let two_lines = format!("{token}{token}");
+    let refused = ask(&[("PUNCTUAL_SERVER", url), ("PUNCTUAL_TOKEN", &two_lines)], &[]);
+    refused.refuses(2, &["PUNCTUAL_TOKEN", "one line"]);
+    assert!(!refused.err.contains(shorter), "a secret is not shown");
     let data = place.data().display().to_string();
     for listed in [
         ask(&[("PUNCTUAL_SERVER", url), ("PUNCTUAL_TOKEN", token.trim())], &[]),
+        // As a script reads it that does not cut the end of the line off.
+        ask(&[("PUNCTUAL_SERVER", url), ("PUNCTUAL_TOKEN", &token)], &[]),
         ask(&[("PUNCTUAL_TOKEN", token.trim())], &["--server", url]),
         ask(&[], &["--server", url, "--token-file", &token_file.display().to_string()]),
         ask(&[], &["--server", url, "--data", &data]),

@@ -1,55 +1,15 @@
 //! A data directory with a daemon on it, and commands about it.
 
+use crate::command::{Printed, punctual};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
 pub(crate) struct Place {
     home: TempDir,
-}
-
-/// What a command printed.
-#[derive(Debug)]
-pub(crate) struct Printed {
-    pub(crate) code: Option<i32>,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
-impl From<Output> for Printed {
-    fn from(output: Output) -> Self {
-        Self {
-            code: output.status.code(),
-            out: String::from_utf8_lossy(&output.stdout).into_owned(),
-            err: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-}
-
-impl Printed {
-    /// What it printed, if it ended with this code.
-    #[track_caller]
-    pub(crate) fn ends(&self, code: i32) -> &str {
-        assert_eq!(self.code, Some(code), "{self:?}");
-        &self.out
-    }
-
-    #[track_caller]
-    pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(self.ends(0)).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-
-    /// Asserts the exit code and parts of what was said to people.
-    #[track_caller]
-    pub(crate) fn refuses(&self, code: i32, parts: &[&str]) {
-        assert_eq!(self.code, Some(code), "{self:?}");
-        for part in parts {
-            assert!(self.err.contains(part), "{part:?} is not in {}", self.err);
-        }
-    }
 }
 
 /// A daemon at work. Killed when dropped.
@@ -73,13 +33,10 @@ impl Place {
         self.path("data")
     }
 
-    /// The binary, without the surroundings of whoever runs the tests.
+    /// The binary, at home here.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_punctual"));
-        for name in ["PUNCTUAL_DATA", "PUNCTUAL_SERVER", "PUNCTUAL_TOKEN", "PUNCTUAL_LOG", "TZ"] {
-            command.env_remove(name);
-        }
-        command.args(args).env("HOME", self.home.path()).stdin(Stdio::null());
+        let mut command = punctual();
+        command.args(args).env("HOME", self.home.path());
         command
     }
 
@@ -136,6 +93,14 @@ impl Place {
 impl Daemon {
     pub(crate) fn signal(&self, signal: Signal) {
         send(&self.child, signal);
+    }
+
+    /// The most memory that it has held until now, in KiB.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn memory(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it lives");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next());
+        peak.and_then(|text| text.parse().ok()).expect("a number")
     }
 
     /// `kill -9`.

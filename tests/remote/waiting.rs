@@ -66,6 +66,7 @@ fn parameters_and_keys_reach_the_run() {
     assert_eq!(run["params"], serde_json::json!({"n": 1, "s": "a=b"}));
     assert_eq!(run["scheduled_for"], "2027-01-01T00:00:00Z");
     assert_eq!(place.ask(&args).json(), run);
+    place.ask(&["run", "now", "job", "--key", "k"]).refuses(5, &["another params", "new key"]);
     let id = run["id"].as_str().expect("an id");
     assert_eq!(place.ask(&["run", "show", &id[..15], "-o", "json"]).json()["id"], run["id"]);
     place.ask(&["run", "retry", id]).ends(0);

@@ -117,6 +117,34 @@ async fn the_same_key_gets_the_same_run() {
     assert_eq!(house.tasks().run_now(id, request()).await.unwrap().run.id, first.run.id);
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_same_key_with_another_request_is_a_conflict_also_after_a_restart() {
+    let house = House::new().await;
+    let id = house.create(spec("t", vec![])).await;
+    let request = || RunRequest { idempotency_key: Some("k".to_owned()), ..RunRequest::default() };
+    let first = house.tasks().run_now(id, request()).await.unwrap().run;
+    let others = [
+        ("params", RunRequest { params: json!({"x": 1}), ..request() }),
+        ("run_at", RunRequest { run_at: Some(at(60)), ..request() }),
+        ("scheduled_for", RunRequest { scheduled_for: Some(at(-60)), ..request() }),
+        ("force", RunRequest { force: true, ..request() }),
+    ];
+    let conflicts = async |house: &House| {
+        for (field, other) in &others {
+            let refused = house.tasks().run_now(id, other.clone()).await.unwrap_err();
+            assert_eq!(refused, Error::KeyReused { run: first.id, field });
+        }
+        // No parameters are no parameters, however that is written, and later is no other time.
+        let same = RunRequest { params: json!({}), ..request() };
+        assert_eq!(house.tasks().run_now(id, same).await.unwrap().run.id, first.id);
+    };
+    house.advance(5).await;
+    conflicts(&house).await;
+    let (house, _) = House::on(house.crash()).await;
+    conflicts(&house).await;
+    assert_eq!(house.records(id).await.len(), 1);
+}
+
 /// CO02: a cancel goes to the executor with the id of the run; unknown ones are not found.
 #[tokio::test(start_paused = true)]
 async fn co02_a_cancel_reaches_the_executor() {

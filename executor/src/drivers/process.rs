@@ -80,9 +80,9 @@ impl ProcessDriver {
     /// Answers how many processes that were, and how many could not be ended. Called once, at start, before
     /// any run is judged.
     pub async fn reap_leftovers(home: &ProcessHome, clock: &dyn Clock) -> Reaped {
-        let all = || strays::of_node(home);
-        let found = all().len();
-        let left = strays::end(all, rustix::process::Signal::TERM, REAP_GRACE, clock).await;
+        let term = rustix::process::Signal::TERM;
+        let strays::Ended { found, left } =
+            strays::end(|| strays::of_node(home), term, REAP_GRACE, clock).await;
         if found > 0 {
             tracing::warn!(found, left = left.len(), "ended processes that an earlier session had left");
         }
@@ -178,7 +178,8 @@ impl Driver for ProcessDriver {
         let kill = &attempt.task.spec.kill;
         let signal = signal::parse(&kill.signal).unwrap_or(rustix::process::Signal::TERM);
         let run = attempt.run.id;
-        let left = strays::end(|| strays::of_run(&self.home, run), signal, kill.grace, &*self.clock).await;
+        let ended = strays::end(|| strays::of_run(&self.home, run), signal, kill.grace, &*self.clock).await;
+        let left = ended.left;
         if !left.is_empty() {
             tracing::error!(run.id = %run, pids = ?left, "processes of a lost attempt could not be ended");
         }

@@ -252,7 +252,8 @@ pub struct RunNow {
     /// When it is to run; none means now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_at: Option<Timestamp>,
-    /// Makes asking twice harmless; may be given as the header `Idempotency-Key` instead.
+    /// Makes asking twice harmless, and asking for something else under it a conflict; may be given as the header
+    /// `Idempotency-Key` instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
     /// Passes the task's overlap policy by.

@@ -120,6 +120,28 @@ async fn d13_the_same_key_gets_the_same_run_however_it_is_given() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn d13_a_key_that_comes_back_with_another_request_is_a_conflict() {
+    let house = House::new().await;
+    house.task("a").await;
+    let asked =
+        json!({"params": {"x": 1}, "run_at": "2027-01-01T01:00:00Z", "force": true, "idempotency_key": "k"});
+    let id = house.post("/v1/tasks/a:run", asked.clone()).await.is(202)["id"].clone();
+    for (field, other) in [
+        ("params", json!({"x": 2})),
+        ("run_at", json!("2027-01-01T02:00:00Z")),
+        ("scheduled_for", json!("2026-12-31T00:00:00Z")),
+        ("force", json!(false)),
+    ] {
+        let mut again = asked.clone();
+        again[field] = other;
+        house.post("/v1/tasks/a:run", again).await.refuses(409, "conflict", &format!("another {field}"));
+    }
+    assert_eq!(house.post("/v1/tasks/a:run", asked).await.is(202)["id"], id);
+    let all = house.get("/v1/runs").await.is(200);
+    assert_eq!(all["items"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_can_be_canceled_and_made_again() {
     let house = House::new().await;
     house.engine.script(|_| Act::Hang);

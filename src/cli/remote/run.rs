@@ -31,7 +31,7 @@ pub(crate) struct Now {
     /// Run then instead of now
     #[arg(long, value_name = "INSTANT")]
     at: Option<Timestamp>,
-    /// Makes asking twice harmless: the second time gets the run of the first
+    /// Makes asking twice harmless: the second time gets the run of the first, and is refused if it asks for another
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
     /// Do not wait for the task's other runs

@@ -67,12 +67,12 @@ impl Target {
 
     fn token(&self, data: Option<&Path>) -> Result<Option<String>, CliError> {
         let read = |path: &Path| match std::fs::read_to_string(path) {
-            Ok(text) => Ok(text.trim().to_owned()),
+            Ok(text) => shown(&text, &path.display().to_string()),
             Err(error) => Err(CliError::usage(format_args!("{}: {error}", path.display()))),
         };
         match (&self.token_file, env("PUNCTUAL_TOKEN"), data) {
             (Some(path), _, _) => read(path).map(Some),
-            (None, Some(token), _) => Ok(Some(token)),
+            (None, Some(token), _) => shown(&token, "PUNCTUAL_TOKEN").map(Some),
             (None, None, Some(data)) => read(&data.join(Token::FILE)).map(Some),
             (None, None, None) => Ok(None),
         }
@@ -89,6 +89,17 @@ impl Target {
             }
         }
         text
+    }
+}
+
+/// The token in this text, without the end of its line; more lines than one cannot be sent, and are told from where
+/// they came instead of shown.
+fn shown(text: &str, from: &str) -> Result<String, CliError> {
+    let token = text.trim();
+    if token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(token.to_owned())
+    } else {
+        Err(CliError::usage(format_args!("{from}: expected a token: one line of visible ASCII characters")))
     }
 }
 

@@ -114,7 +114,7 @@ pub(super) fn living(home: &ProcessHome, state: &State) -> Option<Identity> {
 
 /// Ends a shim that cannot be talked with, its work first.
 pub(super) async fn end_shim(shim: Identity, signal: Signal, grace: Duration, clock: &dyn Clock) {
-    let left = strays::end(|| tree::identities(&tree::below(shim.pid)), signal, grace, clock).await;
+    let left = strays::end(|| tree::identities(&tree::below(shim.pid)), signal, grace, clock).await.left;
     strays::end(
         || Some(shim).filter(|shim| strays::is_alive(*shim)).into_iter().collect(),
         Signal::KILL,

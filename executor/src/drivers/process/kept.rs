@@ -345,7 +345,7 @@ impl Here {
             found
         };
         let kill = &self.attempt.task.spec.kill;
-        strays::end(find, named(&kill.signal), kill.grace, &*self.clock).await
+        strays::end(find, named(&kill.signal), kill.grace, &*self.clock).await.left
     }
 }
 

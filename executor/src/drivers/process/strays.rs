@@ -86,15 +86,25 @@ pub(super) fn send(identity: Identity, signal: Signal) {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn send(_identity: Identity, _signal: Signal) {}
 
-/// Ends what `find` finds: the signal, after the grace KILL, until nothing is found. Answers those that live
-/// still.
+/// What became of processes that were to be ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    /// How many there were at the first look.
+    pub(super) found: usize,
+    /// Those that live still.
+    pub(super) left: Vec<i32>,
+}
+
+/// Ends what `find` finds: the signal, after the grace KILL, until nothing is found. Looks once if there is
+/// nothing: a look may read the environment of each process of the machine.
 pub(super) async fn end(
     find: impl Fn() -> Vec<Identity>,
     signal: Signal,
     grace: Duration,
     clock: &dyn Clock,
-) -> Vec<i32> {
+) -> Ended {
     let mut found = find();
+    let first = found.len();
     let start = clock.monotonic();
     let mut pause = FIRST_LOOK;
     let mut signal = signal;
@@ -115,5 +125,24 @@ pub(super) async fn end(
         pause = (pause * 2).min(LONGEST_LOOK);
         found = find();
     }
-    found.iter().map(|identity| identity.pid).collect()
+    Ended { found: first, left: found.iter().map(|identity| identity.pid).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use punctual_clock::SystemClock;
+    use std::cell::Cell;
+
+    #[tokio::test]
+    async fn where_nothing_is_left_one_look_is_enough() {
+        let looks = Cell::new(0);
+        let find = || {
+            looks.set(looks.get() + 1);
+            Vec::new()
+        };
+        let clock = SystemClock::new().unwrap();
+        let ended = end(find, Signal::TERM, PROOF, &clock).await;
+        assert_eq!((ended, looks.get()), (Ended { found: 0, left: Vec::new() }, 1));
+    }
 }
