@@ -29,6 +29,12 @@ pub struct InvalidNode(pub u16);
 #[derive(Debug)]
 pub struct IdGenerator {
     clock: Arc<dyn Clock>,
+    ids: IdSequence,
+}
+
+/// The same for whoever is told the time: a store, for the records that it makes by itself.
+#[derive(Debug)]
+pub struct IdSequence {
     node: u64,
     /// The last id given out, without its node: milliseconds, then sequence.
     last: AtomicU64,
@@ -38,7 +44,7 @@ impl IdGenerator {
     /// A generator for the only node, number 0.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, node: 0, last: AtomicU64::new(0) }
+        Self { clock, ids: IdSequence { node: 0, last: AtomicU64::new(0) } }
     }
 
     /// A generator for one of up to 1,024 nodes that share a store.
@@ -49,13 +55,43 @@ impl IdGenerator {
         if node >= NODES {
             return Err(InvalidNode(node));
         }
-        Ok(Self { node: u64::from(node), ..Self::new(clock) })
+        Ok(Self { clock, ids: IdSequence { node: u64::from(node), last: AtomicU64::new(0) } })
     }
 
     /// An id greater than all given out before and than every floor.
     pub fn next_id(&self) -> NonZeroU64 {
+        self.ids.next_at(self.clock.now())
+    }
+
+    /// Makes every id from now on greater than `seen`: the highest id that the store remembers, so that
+    /// a clock set back during downtime cannot bring an id out twice. A number with the spare bit set was
+    /// never an id of ours and is ignored, lest one damaged record use up the range.
+    pub fn raise_floor(&self, seen: u64) {
+        self.ids.raise_floor(seen);
+    }
+
+    /// The highest id that any node gives out at this moment, unless it counts on ahead of its clock: a floor for
+    /// whoever cannot know which ids were given out until then.
+    #[must_use]
+    pub fn highest_at(at: Timestamp) -> u64 {
+        let millis = u64::try_from(at.duration_since(EPOCH).as_millis()).unwrap_or(0);
+        let millis = if millis >> MILLI_BITS == 0 { millis } else { 0 };
+        millis << (NODE_BITS + SEQUENCE_BITS) | ((1 << (NODE_BITS + SEQUENCE_BITS)) - 1)
+    }
+}
+
+impl IdSequence {
+    /// The sequence of a store itself: it has the highest node number, which no other generator beside it may have.
+    #[must_use]
+    pub fn of_store() -> Self {
+        Self { node: u64::from(NODES) - 1, last: AtomicU64::new(0) }
+    }
+
+    /// An id greater than all given out before and than every floor; it shows this time, unless it has to count on
+    /// ahead of it.
+    pub fn next_at(&self, now: Timestamp) -> NonZeroU64 {
         // A clock outside the years of the layout tells nothing; counting on is still right.
-        let millis = u64::try_from(self.clock.now().duration_since(EPOCH).as_millis()).unwrap_or(0);
+        let millis = u64::try_from(now.duration_since(EPOCH).as_millis()).unwrap_or(0);
         let time = if millis >> MILLI_BITS == 0 { millis << SEQUENCE_BITS } else { 0 };
         let mut last = self.last.load(Ordering::Relaxed);
         loop {
@@ -68,9 +104,7 @@ impl IdGenerator {
         }
     }
 
-    /// Makes every id from now on greater than `seen`: the highest id that the store remembers, so that
-    /// a clock set back during downtime cannot bring an id out twice. A number with the spare bit set was
-    /// never an id of ours and is ignored, lest one damaged record use up the range.
+    /// As [`IdGenerator::raise_floor`].
     pub fn raise_floor(&self, seen: u64) {
         if i64::try_from(seen).is_err() {
             return;
@@ -81,15 +115,6 @@ impl IdGenerator {
         let sequence = if node > self.node { SEQUENCE } else { sequence };
         let tick = ((seen >> (NODE_BITS + SEQUENCE_BITS)) << SEQUENCE_BITS) | sequence;
         self.last.fetch_max(tick, Ordering::Relaxed);
-    }
-
-    /// The highest id that any node gives out at this moment, unless it counts on ahead of its clock: a floor for
-    /// whoever cannot know which ids were given out until then.
-    #[must_use]
-    pub fn highest_at(at: Timestamp) -> u64 {
-        let millis = u64::try_from(at.duration_since(EPOCH).as_millis()).unwrap_or(0);
-        let millis = if millis >> MILLI_BITS == 0 { millis } else { 0 };
-        millis << (NODE_BITS + SEQUENCE_BITS) | ((1 << (NODE_BITS + SEQUENCE_BITS)) - 1)
     }
 
     fn id(&self, tick: u64) -> u64 {
@@ -136,6 +161,20 @@ mod tests {
             assert!(ids.next_id().get() > highest);
         }
         assert!(IdGenerator::highest_at(Timestamp::MAX) < IdGenerator::highest_at(START));
+    }
+
+    #[test]
+    fn a_store_and_a_node_beside_it_never_give_out_the_same_id() {
+        let (clock, ids) = generator(0);
+        let store = IdSequence::of_store();
+        let mut all = std::collections::BTreeSet::new();
+        for _ in 0..5_000 {
+            assert!(all.insert(ids.next_id()) && all.insert(store.next_at(clock.now())));
+        }
+        let highest = all.last().unwrap().get();
+        store.raise_floor(highest);
+        ids.raise_floor(highest);
+        assert!(store.next_at(START).get() > highest && ids.next_id().get() > highest);
     }
 
     #[test]

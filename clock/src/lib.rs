@@ -11,6 +11,6 @@ mod virtual_clock;
 
 pub use chance::Chance;
 pub use clock::{Clock, JUMP, Wait};
-pub use ids::{IdGenerator, InvalidNode};
+pub use ids::{IdGenerator, IdSequence, InvalidNode};
 pub use system::SystemClock;
 pub use virtual_clock::VirtualClock;

@@ -125,7 +125,8 @@ struct Life {
 impl Life {
     /// The definition that holds now: what is not part of the work itself applies at once.
     fn definition(&self) -> Arc<Task> {
-        self.working.newer_than(&self.attempt.task).unwrap_or_else(|| Arc::clone(&self.attempt.task))
+        let newest = self.working.newer_than(&self.attempt.task);
+        newest.map_or_else(|| Arc::clone(&self.attempt.task), |newest| newest.of_run(&self.attempt.run))
     }
 
     /// What more is known of the end of the work.

@@ -118,7 +118,8 @@ impl Claimer {
             let claims = engine.checked(engine.store.claim(&engine.session, wanted).await)?;
             next = if claims.claims.len() == wanted { Next::Now } else { Next::Hint(claims.next_ready) };
             let enough = claims.claims.len() < wanted;
-            for claim in claims.claims {
+            for mut claim in claims.claims {
+                claim.task = claim.task.of_run(&claim.run);
                 match Seat::take(seats, engine.class(&claim.task)) {
                     Some(seat) => batch.push((claim, seat)),
                     None if self.kept.len() < KEPT => self.kept.push_back(claim),

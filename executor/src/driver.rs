@@ -22,9 +22,10 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// An attempt for which nothing was made ready.
+    /// An attempt for which nothing was made ready. A follow-up is made by its own part of the definition.
     #[must_use]
     pub fn new(run: Arc<Run>, task: Arc<Task>) -> Self {
+        let task = task.of_run(&run);
         Self { run, task, setup: None }
     }
 }

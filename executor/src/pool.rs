@@ -118,7 +118,7 @@ impl Pool {
             for (dispatch, working) in starting.into_iter().zip(entered) {
                 // Handed over twice is handed over once.
                 let Some(working) = working else { continue };
-                let class = engine.class(&dispatch.task);
+                let class = engine.class(&dispatch.task.clone().of_run(&dispatch.run));
                 let seat = if reservation.take() {
                     // A reserved place is a seat of each class, since nobody knew which it would be.
                     engine.seats.give(other(class), 1);

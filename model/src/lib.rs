@@ -7,6 +7,7 @@ mod build;
 pub mod duration;
 pub mod error;
 pub mod event;
+pub mod follow_up;
 pub mod form;
 pub mod hook;
 mod id;

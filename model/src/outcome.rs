@@ -80,16 +80,22 @@ impl Failure {
 
     /// A failure of this kind, its message cut to [`Self::MAX_MESSAGE`].
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        if message.len() > Self::MAX_MESSAGE {
-            let mut end = Self::MAX_MESSAGE - '…'.len_utf8();
-            while !message.is_char_boundary(end) {
+        let message = Self::cut(message.into(), Self::MAX_MESSAGE);
+        Self { kind, message, recoverable: false }
+    }
+
+    /// A text of at most so many bytes: a longer one loses its end, at a character, for a `…`.
+    #[must_use]
+    pub fn cut(mut text: String, most: usize) -> String {
+        if text.len() > most {
+            let mut end = most.saturating_sub('…'.len_utf8());
+            while !text.is_char_boundary(end) {
                 end -= 1;
             }
-            message.truncate(end);
-            message.push('…');
+            text.truncate(end);
+            text.push('…');
         }
-        Self { kind, message, recoverable: false }
+        text
     }
 
     /// The same, worth another attempt.

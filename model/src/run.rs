@@ -127,6 +127,16 @@ pub enum Trigger {
         /// The run it goes on with.
         of: RunId,
     },
+    /// A run of its task has failed, timed out or was lost, and somebody is to be told ([`crate::follow_up`]).
+    OnFailure {
+        /// The run that did.
+        of: RunId,
+    },
+    /// A run of its task has succeeded after one that had not, and somebody is to be told.
+    OnRecovered {
+        /// The run that did.
+        of: RunId,
+    },
 }
 
 impl Trigger {
@@ -139,6 +149,8 @@ impl Trigger {
             Self::Manual => "manual",
             Self::Retry { .. } => "retry",
             Self::Resume { .. } => "resume",
+            Self::OnFailure { .. } => "on_failure",
+            Self::OnRecovered { .. } => "on_recovered",
         }
     }
 

@@ -394,6 +394,10 @@ pub struct TaskProgress {
     /// does a task that is made active again. The only field that falls.
     #[serde(default)]
     pub failures_in_row: u32,
+    /// Whether the last run that succeeded or failed (or timed out, or was lost) did not succeed, in the order of their
+    /// ends: the next success is a recovery.
+    #[serde(default)]
+    pub failing: bool,
     /// After so many failures in a row the engine paused the task ([`TaskSpec::pause_after_failures`]); none once its
     /// definition is changed by another hand.
     #[serde(default)]

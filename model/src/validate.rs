@@ -430,8 +430,6 @@ const NOT_YET: &[NotYet] = &[
     NotYet { field: "output.rotate_at", used: |spec| spec.output.rotate_at.is_some() },
     NotYet { field: "output.age", used: |spec| spec.output.age.is_some() },
     NotYet { field: "output.runs", used: |spec| spec.output.runs.is_some() },
-    NotYet { field: "on_failure", used: |spec| spec.on_failure.is_some() },
-    NotYet { field: "on_recovered", used: |spec| spec.on_recovered.is_some() },
     NotYet { field: "stats_every", used: |spec| spec.stats_every.is_some() },
 ];
 

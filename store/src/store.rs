@@ -347,7 +347,9 @@ pub trait RunStore: Send + Sync {
 
     /// Writes steps of runs' lives. Several for one run are judged in order. A run's end moves its task's
     /// progress in the same commit, and pauses the task there if it is one failure in a row too many: a revision of
-    /// its own, which the run tells as an event.
+    /// its own, which the run tells as an event. Where its task says so, a bad end, and the first good one after it,
+    /// is followed by a run that tells of it ([`Run::follow_up`]), born in the same commit: exactly one, whatever dies
+    /// when, since a run ends once. Such a run counts for no limit and no progress, and is followed by none.
     ///
     /// `Claimed` needs a claim that is still held and this session's epoch; if it is `Stale` the claim stays
     /// until it is released. `Adopted` needs this session's epoch. `Due` is always `Stale`: that a time has come

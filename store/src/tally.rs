@@ -104,7 +104,8 @@ const ENDS: [RunStateName; 7] = [
 ];
 
 /// The names of all triggers, in the order of [`place_of`].
-const TRIGGERS: [&str; 5] = ["schedule", "catch_up", "manual", "retry", "resume"];
+const TRIGGERS: [&str; 7] =
+    ["schedule", "catch_up", "manual", "retry", "resume", "on_failure", "on_recovered"];
 
 fn place_of(trigger: Trigger) -> usize {
     match trigger {
@@ -113,6 +114,8 @@ fn place_of(trigger: Trigger) -> usize {
         Trigger::Manual => 2,
         Trigger::Retry { .. } => 3,
         Trigger::Resume { .. } => 4,
+        Trigger::OnFailure { .. } => 5,
+        Trigger::OnRecovered { .. } => 6,
     }
 }
 
@@ -244,6 +247,8 @@ mod tests {
             Trigger::Manual,
             Trigger::Retry { of },
             Trigger::Resume { of },
+            Trigger::OnFailure { of },
+            Trigger::OnRecovered { of },
         ];
         let mut tally = TypeTally::default();
         for state in RunStateName::ALL.into_iter().filter(|state| state.is_terminal()) {
@@ -252,7 +257,7 @@ mod tests {
                 assert_eq!(TRIGGERS[place_of(trigger)], trigger.as_str());
             }
         }
-        assert_eq!(tally.ended().map(|(_, _, count)| count).collect::<Vec<_>>(), [1; 35]);
+        assert_eq!(tally.ended().map(|(_, _, count)| count).collect::<Vec<_>>(), [1; 49]);
         assert_eq!(tally.duration().count(), 0);
     }
 }

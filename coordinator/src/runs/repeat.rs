@@ -34,6 +34,7 @@ impl Tasks {
     /// [`Error::RetryUnfinished`], [`Error::NotRepeatable`], or the store's.
     pub async fn retry(&self, run: RunId) -> Result<Accepted, Error> {
         let old = self.run(run).await?;
+        refuse_follow_up(&old)?;
         match old.state() {
             RunState::Missed(_) => {
                 let why =
@@ -52,6 +53,7 @@ impl Tasks {
     /// As [`Self::retry`]; [`Error::NotRepeatable`] for a run that was not lost.
     pub async fn resume_run(&self, run: RunId) -> Result<Accepted, Error> {
         let old = self.run(run).await?;
+        refuse_follow_up(&old)?;
         match old.state() {
             RunState::Lost { .. } => {}
             state if !state.is_terminal() => return Err(Error::NotFinished(run)),
@@ -124,7 +126,7 @@ impl Tasks {
                 ..RunFilter::default()
             };
             let page = self.core.parts.store.runs(&filter).await?;
-            for run in page.items {
+            for run in page.items.into_iter().filter(|run| run.trigger.follows().is_none()) {
                 newest.insert(run.scheduled_for, run);
             }
             match page.next {
@@ -132,6 +134,14 @@ impl Tasks {
                 None => return Ok(newest),
             }
         }
+    }
+}
+
+/// A run that tells of another one is about that moment; whoever repeats what it told of hears of it anew.
+fn refuse_follow_up(run: &Run) -> Result<(), Error> {
+    match run.trigger.follows() {
+        Some(_) => Err(Error::NotRepeatable { run: run.id, why: "only tells of the end of another run" }),
+        None => Ok(()),
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) type Following<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 /// Tells the run's history, then the hooks.
 pub(super) fn update(life: &Life, newest: Arc<Task>) -> Following<'_> {
     Box::pin(async move {
+        let newest = newest.of_run(&life.attempt.run);
         let waits = waits(&life.attempt.task.spec, &newest.spec);
         tracing::info!(revision = newest.revision, ?waits, "the definition has changed");
         life.sink.event(told(newest.revision, &waits));

@@ -31,9 +31,18 @@ pub(crate) fn fill(attempt: &Attempt) -> Result<Attempt, Failure> {
 }
 
 fn fill_context(context: &mut ProcessContext, attempt: &Attempt) -> Result<(), Failure> {
-    for (name, value) in &mut context.env {
-        fill_text(value, attempt).map_err(|error| unfilled(&format!("the variable {name}"), &error))?;
-    }
+    // That a variable could not be filled may be what a follow-up is to tell: it goes without.
+    let is_lenient = attempt.run.trigger.follows().is_some();
+    let mut unfilled_by = None;
+    context.env.retain(|name, value| match fill_text(value, attempt) {
+        Ok(()) => true,
+        Err(_) if is_lenient => false,
+        Err(error) => {
+            unfilled_by.get_or_insert_with(|| unfilled(&format!("the variable {name}"), &error));
+            true
+        }
+    });
+    unfilled_by.map_or(Ok(()), Err)?;
     if let Some(cwd) = &mut context.cwd {
         fill_text(cwd, attempt).map_err(|error| unfilled("the working directory", &error))?;
     }

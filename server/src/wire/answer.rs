@@ -100,6 +100,8 @@ pub struct Progress {
     pub last_finished_at: Option<Timestamp>,
     #[serde(default)]
     pub failures_in_row: u32,
+    #[serde(default)]
+    pub failing: bool,
     /// After so many of them the engine paused the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused_after: Option<u32>,
@@ -117,6 +119,7 @@ impl From<model::TaskProgress> for Progress {
             last_error,
             last_finished_at,
             failures_in_row,
+            failing,
             paused_after,
         } = progress;
         Self {
@@ -129,6 +132,7 @@ impl From<model::TaskProgress> for Progress {
             last_error,
             last_finished_at,
             failures_in_row,
+            failing,
             paused_after,
         }
     }

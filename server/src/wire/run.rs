@@ -264,6 +264,8 @@ pub enum Trigger {
     Manual,
     Retry { of: RunId },
     Resume { of: RunId },
+    OnFailure { of: RunId },
+    OnRecovered { of: RunId },
 }
 
 impl From<run::Trigger> for Trigger {
@@ -274,6 +276,8 @@ impl From<run::Trigger> for Trigger {
             run::Trigger::Manual => Self::Manual,
             run::Trigger::Retry { of } => Self::Retry { of },
             run::Trigger::Resume { of } => Self::Resume { of },
+            run::Trigger::OnFailure { of } => Self::OnFailure { of },
+            run::Trigger::OnRecovered { of } => Self::OnRecovered { of },
         }
     }
 }
@@ -286,6 +290,8 @@ impl std::fmt::Display for Trigger {
             Self::Manual => f.write_str("manual"),
             Self::Retry { of } => write!(f, "retry of {of}"),
             Self::Resume { of } => write!(f, "resume of {of}"),
+            Self::OnFailure { of } => write!(f, "on_failure of {of}"),
+            Self::OnRecovered { of } => write!(f, "on_recovered of {of}"),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod births;
 pub mod claims;
+pub mod follow_ups;
 pub mod history;
 pub mod lives;
 pub mod model;
@@ -97,6 +98,10 @@ macro_rules! conformance {
             lives: an_interrupted_run_goes_back_to_the_head_of_its_queue;
             lives: notes_are_seen_at_once_written_with_the_next_edge_and_lost_with_the_process;
             lives: the_end_that_is_one_failure_too_many_pauses_its_task_in_the_same_commit;
+            follow_ups: each_bad_end_has_exactly_one_run_that_tells_of_it_and_the_first_good_one_after_it_too;
+            follow_ups: a_run_that_tells_of_another_moves_nothing_of_its_task_and_causes_no_other;
+            follow_ups: no_limit_holds_up_a_run_that_tells_of_another_and_it_holds_up_none;
+            follow_ups: runs_that_tell_of_others_are_kept_apart_and_end_with_their_task;
             lives: what_the_executor_has_to_find_again_is_written_at_once_and_goes_with_the_end;
             lives: a_run_that_grows_too_large_can_still_end;
             lives: unfinished_runs_are_told_apart_by_whether_they_began;

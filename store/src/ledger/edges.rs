@@ -1,7 +1,7 @@
 //! Steps of runs' lives, each conditional on what was read, and the wish to end runs.
 
 use super::judge::Court;
-use super::progress::one_too_many;
+use super::progress::{follow_up, one_too_many};
 use super::read::{absent, view};
 use super::size;
 use super::tables::{HeadStatus, Lane, LaneKind, OpenKey, Tables};
@@ -30,14 +30,21 @@ impl<T: Tables> Court<'_, T> {
         match self.stepped(session, &run, edge)? {
             Some(mut after) => {
                 let ends = after.state().is_terminal() && !run.state().is_terminal();
+                let follow_up = if ends { self.follow_up(&mut after)? } else { None };
                 let failures = if ends { self.one_too_many(&after)? } else { None };
                 if let Some(failures) = failures {
                     after.events.push(Event { at: edge_at, kind: EventKind::TaskPaused { failures } });
+                }
+                if follow_up.is_some() || failures.is_some() {
                     size::fit(&mut after, edge_at);
                 }
                 let task = after.task;
                 let answer = view(after.clone(), self.now);
                 self.put_run(Some(&run), Arc::new(after))?;
+                // In the same commit as the end that it is about, which happens once: so there is exactly one.
+                if let Some(follow_up) = follow_up {
+                    self.put_run(None, Arc::new(follow_up))?;
+                }
                 if let Some(failures) = failures {
                     self.pause(task, failures, edge_at)?;
                 }
@@ -50,6 +57,18 @@ impl<T: Tables> Court<'_, T> {
     fn one_too_many(&mut self, after: &Run) -> Result<Option<u32>, Error> {
         let head = absent(self.head(after.task).map(|head| head.cloned()))?;
         Ok(head.and_then(|head| one_too_many(&head, after)))
+    }
+
+    /// The run that tells of this end, if its task wants that; the ended run says so.
+    fn follow_up(&mut self, after: &mut Run) -> Result<Option<Run>, Error> {
+        let Some(head) = absent(self.head(after.task).map(|head| head.cloned()))? else { return Ok(None) };
+        let Some((trigger, failures)) = follow_up(&head, after) else { return Ok(None) };
+        let id = RunId::from(self.ledger.ids.next_at(self.now));
+        let born = Run::follow_up(id, after, trigger, head.revision, failures, self.now);
+        let kind =
+            EventKind::Message { source: trigger.as_str().to_owned(), text: format!("told by the run {id}") };
+        after.events.push(Event { at: self.now, kind });
+        Ok(Some(born))
     }
 
     /// The record after the edge; none if it cannot be taken.

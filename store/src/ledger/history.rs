@@ -1,7 +1,7 @@
 //! Keeping the history of a task within its bounds.
 
 use super::judge::Court;
-use super::progress::is_mark;
+use super::progress::is_apart;
 use super::tables::{Head, Tables};
 use crate::error::Error;
 use crate::store::Pruned;
@@ -92,7 +92,7 @@ impl<T: Tables> Court<'_, T> {
         let Some(head) = head.filter(|_| run.state().is_terminal()) else { return Fate::Kept };
         let bound = u64::from(head.digest.retention.runs);
         let (runs_over, marks_over) = (head.kept_runs > bound, head.kept_marks > bound);
-        let over = if is_mark(run) { marks_over } else { runs_over };
+        let over = if is_apart(run) { marks_over } else { runs_over };
         let limit = SignedDuration::try_from(head.digest.retention.age).unwrap_or(SignedDuration::MAX);
         let is_old = |since| self.now.duration_since(since) > limit;
         let too_old = is_old(run.finished_at.unwrap_or(run.accepted_at));

@@ -3,11 +3,17 @@
 
 use super::tables::{Head, HeadStatus};
 use jiff::Timestamp;
-use punctual_model::{Run, RunState, TaskProgress};
+use punctual_model::{Run, RunState, TaskProgress, Trigger};
 
 /// Whether the record stands for dues that never became a run.
-pub(super) fn is_mark(run: &Run) -> bool {
+fn is_mark(run: &Run) -> bool {
     matches!(run.state(), RunState::Skipped { .. } | RunState::Missed(_))
+}
+
+/// Whether the record is no run of the task's own work: kept in a number of its own, so that it drives none of those
+/// out, and without a say in what the task has come to.
+pub(super) fn is_apart(run: &Run) -> bool {
+    is_mark(run) || run.trigger.follows().is_some()
 }
 
 fn raise(mark: &mut Option<Timestamp>, to: Timestamp) {
@@ -23,7 +29,7 @@ pub(super) fn count_due(head: &mut Head, run: &Run) {
 
 /// A record of a run that has ended is there.
 pub(super) fn count_end(head: &mut Head, run: &Run) {
-    if is_mark(run) {
+    if is_apart(run) {
         head.kept_marks += 1;
         return;
     }
@@ -34,10 +40,12 @@ pub(super) fn count_end(head: &mut Head, run: &Run) {
         RunState::Succeeded => {
             raise(&mut progress.latest_success, run.scheduled_for);
             progress.failures_in_row = 0;
+            progress.failing = false;
         }
         state if state.is_failure() => {
             raise(&mut progress.latest_failure, run.scheduled_for);
             progress.failures_in_row = progress.failures_in_row.saturating_add(1);
+            progress.failing = true;
         }
         // Canceled is neither.
         _ => {}
@@ -45,7 +53,7 @@ pub(super) fn count_end(head: &mut Head, run: &Run) {
     if progress.last_finished_at <= run.finished_at {
         progress.last_finished_at = run.finished_at;
         progress.last_status = Some(run.state().name());
-        progress.last_error = error(run);
+        progress.last_error = run.error_text();
     }
 }
 
@@ -54,7 +62,22 @@ pub(super) fn one_too_many(head: &Head, run: &Run) -> Option<u32> {
     let failures = head.progress.failures_in_row.saturating_add(1);
     let wanted =
         head.status == HeadStatus::Active && head.digest.pause_after.is_some_and(|most| failures >= most);
-    (wanted && run.state().is_failure()).then_some(failures)
+    (wanted && run.state().is_failure() && !is_apart(run)).then_some(failures)
+}
+
+/// By which trigger this end is followed by a run that tells of it, if it is, and how many failures in a row there
+/// are with it, or were before it.
+pub(super) fn follow_up(head: &Head, run: &Run) -> Option<(Trigger, u32)> {
+    let (digest, progress, of) = (&head.digest, &head.progress, run.id);
+    if is_apart(run) || head.status == HeadStatus::Deleted {
+        None
+    } else if run.state().is_failure() && digest.on_failure {
+        Some((Trigger::OnFailure { of }, progress.failures_in_row.saturating_add(1)))
+    } else if run.state() == RunState::Succeeded && progress.failing && digest.on_recovered {
+        Some((Trigger::OnRecovered { of }, progress.failures_in_row))
+    } else {
+        None
+    }
 }
 
 /// A definition was written by another hand than the engine's.
@@ -67,18 +90,6 @@ pub(super) fn redefined(progress: &mut TaskProgress, from: Option<HeadStatus>, t
 
 /// A record is gone.
 pub(super) fn discount(head: &mut Head, run: &Run) {
-    let kept = if is_mark(run) { &mut head.kept_marks } else { &mut head.kept_runs };
+    let kept = if is_apart(run) { &mut head.kept_marks } else { &mut head.kept_runs };
     *kept = kept.saturating_sub(1);
-}
-
-fn error(run: &Run) -> Option<String> {
-    if run.state() == RunState::Succeeded {
-        return None;
-    }
-    let outcome = run.outcome.as_ref();
-    let failure = outcome.and_then(|outcome| outcome.error.as_ref()).map(|failure| failure.message.clone());
-    let exit = || outcome.and_then(|outcome| outcome.exit).map(|exit| exit.to_string());
-    let reason = run.state().reason();
-    // What a run was ended for says more than how its work took that.
-    if run.state().is_failure() { failure.or_else(exit).or(reason) } else { reason.or(failure) }
 }

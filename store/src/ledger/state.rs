@@ -10,6 +10,7 @@ use crate::queue::{FRONT, Item, Queue};
 use crate::store::{Claim, Claims, Session, SoftNote, StoreStats};
 use crate::tally::{self, Tallies};
 use jiff::Timestamp;
+use punctual_clock::IdSequence;
 use punctual_model::overlap::Unfinished;
 use punctual_model::{Run, RunEvent, RunId, TaskId, TaskSpec, Work};
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +36,8 @@ pub struct Ledger {
     pub(super) meta: Meta,
     /// The highest id seen in any record.
     pub(super) highest_id: u64,
+    /// Ids of the runs that come of others.
+    pub(super) ids: IdSequence,
     /// Where pruning of a task goes on, while it is not through.
     pub(super) prune_cursors: BTreeMap<TaskId, RunId>,
     /// Notes for runs that the batch in judgement is about: they must not be overwritten by it.
@@ -67,6 +70,7 @@ impl Ledger {
             session: SessionState { epoch: 0, closed: true },
             meta: Meta::default(),
             highest_id: 0,
+            ids: IdSequence::of_store(),
             prune_cursors: BTreeMap::new(),
             late_notes: Vec::new(),
             judged: BTreeSet::new(),
@@ -90,6 +94,7 @@ impl Ledger {
         ledger.meta = meta;
         ledger.session.epoch = meta.epoch;
         ledger.highest_id = highest_id;
+        ledger.ids.raise_floor(highest_id);
         let mut failed = None;
         let mut current: Option<(TaskId, Option<Head>)> = None;
         tables.open(None, &mut |key, mark| {

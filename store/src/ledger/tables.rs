@@ -127,7 +127,7 @@ pub struct Head {
     pub progress: TaskProgress,
     /// Records of ended runs that are kept.
     pub kept_runs: u64,
-    /// Records of dues that did not become runs (Skipped, Missed) that are kept.
+    /// Records kept apart from these: dues that did not become runs (Skipped, Missed), and follow-ups.
     pub kept_marks: u64,
     /// No record of this task has an id below this one: pruning starts here.
     pub history_from: Option<RunId>,
@@ -170,6 +170,10 @@ pub struct Digest {
     pub retention: Retention,
     /// After so many failures in a row the task is paused.
     pub pause_after: Option<u32>,
+    /// A run that fails is followed by one that tells of it.
+    pub on_failure: bool,
+    /// A run that succeeds after one that did not is followed by one that tells of it.
+    pub on_recovered: bool,
 }
 
 /// A limit that counts the runs of all tasks with the same key.
@@ -199,6 +203,8 @@ impl Digest {
             catch_up_rate: spec.catch_up.rate.max(1),
             priority: spec.priority,
             pause_after: spec.pause_after_failures,
+            on_failure: spec.on_failure.is_some(),
+            on_recovered: spec.on_recovered.is_some(),
             retention: spec.retention,
         }
     }
@@ -214,11 +220,19 @@ pub enum LaneKind {
     Forced = 1,
     /// Dues of the past, which have a rate of their own and must not hold up the present ones.
     CatchUp = 2,
+    /// Runs that tell of the ends of others. No limit of the task holds for them, and they count for none.
+    FollowUp = 3,
 }
 
 impl LaneKind {
     /// All of them, in order.
-    pub const ALL: [Self; 3] = [Self::Regular, Self::Forced, Self::CatchUp];
+    pub const ALL: [Self; 4] = [Self::Regular, Self::Forced, Self::CatchUp, Self::FollowUp];
+
+    /// Whether limits hold for its runs, and count them.
+    #[must_use]
+    pub fn is_limited(self) -> bool {
+        self != Self::FollowUp
+    }
 }
 
 /// A queue within the queue: the waiting runs of one task and kind, oldest first.
@@ -235,6 +249,7 @@ impl Lane {
     #[must_use]
     pub fn of(run: &Run) -> Self {
         let kind = match run.trigger {
+            Trigger::OnFailure { .. } | Trigger::OnRecovered { .. } => LaneKind::FollowUp,
             _ if run.forced => LaneKind::Forced,
             Trigger::CatchUp => LaneKind::CatchUp,
             Trigger::Schedule | Trigger::Manual | Trigger::Retry { .. } | Trigger::Resume { .. } => {

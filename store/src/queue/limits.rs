@@ -40,14 +40,14 @@ pub(super) struct TaskQueue {
     /// Deleted: nothing of it is given out any more.
     pub(super) closed: bool,
     busy: Option<Box<Busy>>,
-    lanes: [Option<Box<LaneQueue>>; 3],
+    lanes: [Option<Box<LaneQueue>>; LaneKind::ALL.len()],
 }
 
 /// Runs that count against limits.
 #[derive(Debug, Default)]
 struct Busy {
     runs: BTreeMap<RunId, BusyRun>,
-    by_kind: [u32; 3],
+    by_kind: [u32; LaneKind::ALL.len()],
 }
 
 /// A run that counts against limits.
@@ -69,7 +69,12 @@ pub(super) enum Stage {
 
 impl TaskQueue {
     pub(super) fn new(digest: &Digest) -> Self {
-        Self { limits: Limits::of(digest), closed: false, busy: None, lanes: [const { None }; 3] }
+        Self {
+            limits: Limits::of(digest),
+            closed: false,
+            busy: None,
+            lanes: [const { None }; LaneKind::ALL.len()],
+        }
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -116,8 +121,11 @@ impl TaskQueue {
         self.busy.as_ref()?.runs.get(&run).copied()
     }
 
+    /// How many are at work that count against limits: of all kinds but those that tell of the others.
     pub(super) fn busy_count(&self) -> u32 {
-        self.busy.as_ref().map_or(0, |busy| busy.by_kind.iter().sum())
+        let of = |busy: &Busy, kind: LaneKind| busy.by_kind[kind as usize];
+        let counted = LaneKind::ALL.into_iter().filter(|kind| kind.is_limited());
+        self.busy.as_ref().map_or(0, |busy| counted.map(|kind| of(busy, kind)).sum())
     }
 
     /// True if it was not busy before.
@@ -144,15 +152,18 @@ impl TaskQueue {
     /// the concurrency limit holds for all. Under a policy that allows one run at a time, caught-up runs go
     /// before present ones, as they are older.
     pub(super) fn holds(&self, kind: LaneKind, now: Timestamp) -> bool {
+        if !kind.is_limited() {
+            return false;
+        }
         let limits = self.limits();
-        let by_kind = self.busy.as_ref().map_or([0; 3], |busy| busy.by_kind);
-        let [regular, _, catch_up] = by_kind;
-        if limits.own.is_some_and(|own| by_kind.iter().sum::<u32>() >= own) {
+        let by_kind = self.busy.as_ref().map_or(Default::default(), |busy| busy.by_kind);
+        let [regular, _, catch_up, _] = by_kind;
+        if limits.own.is_some_and(|own| self.busy_count() >= own) {
             return true;
         }
         let serial = limits.serial && regular + catch_up > 0;
         match kind {
-            LaneKind::Forced => false,
+            LaneKind::Forced | LaneKind::FollowUp => false,
             LaneKind::CatchUp => serial || catch_up >= limits.catch_up_rate,
             LaneKind::Regular => serial || (limits.serial && self.has_ready(LaneKind::CatchUp, now)),
         }

@@ -120,7 +120,7 @@ impl Queue {
         if task.closed
             || task.holds(lane.kind, now)
             || task.has_ready(lane.kind, now)
-            || limits.shared.as_ref().is_some_and(full)
+            || (lane.kind.is_limited() && limits.shared.as_ref().is_some_and(full))
             || self.ready.first().is_some_and(|first| first.class <= task.class())
         {
             return false;
@@ -152,7 +152,7 @@ impl Queue {
             let task = self.tasks.get_mut(&lane.task)?;
             task.set_busy(item.run, BusyRun { kind: lane.kind, stage: Stage::Claimed(item) });
             self.claimed.insert(item.run, lane.task);
-            self.count_key(lane.task, 1);
+            self.count_key(lane, 1);
             self.refresh(lane.task);
             return Some((lane, item));
         }
@@ -210,11 +210,12 @@ impl Queue {
         for kind in LaneKind::ALL {
             self.displace(Lane { task: id, kind });
         }
-        self.count_key(id, -i64::from(busy));
+        let counted = Lane { task: id, kind: LaneKind::Regular };
+        self.count_key(counted, -i64::from(busy));
         if let Some(task) = self.tasks.get_mut(&id) {
             task.set_limits(digest);
         }
-        self.count_key(id, i64::from(busy));
+        self.count_key(counted, i64::from(busy));
         self.refresh(id);
     }
 
@@ -270,11 +271,14 @@ impl Queue {
         self.tasks.iter().filter(|(_, task)| task.closed).map(|(id, _)| *id).collect()
     }
 
-    /// The unfinished runs of a task, without its forced ones. Oldest first, by id.
+    /// The unfinished runs of a task, without its forced ones and those that tell of others. Oldest first, by id.
     pub(crate) fn unfinished(&self, id: TaskId) -> Unfinished {
         let Some(task) = self.tasks.get(&id) else { return Unfinished::default() };
         let (mut begun, mut waiting, mut total) = (Vec::new(), Vec::new(), 0);
-        for (run, busy) in task.busy().filter(|(_, busy)| busy.kind != LaneKind::Forced) {
+        for (run, busy) in task.busy() {
+            if matches!(busy.kind, LaneKind::Forced | LaneKind::FollowUp) {
+                continue;
+            }
             match busy.stage {
                 Stage::Admitted => {}
                 Stage::AtWork => begun.push(run),
@@ -316,21 +320,22 @@ impl Queue {
     fn set_busy(&mut self, lane: Lane, run: RunId, stage: Stage, digest: &Digest) {
         let task = self.tasks.entry(lane.task).or_insert_with(|| TaskQueue::new(digest));
         if task.set_busy(run, BusyRun { kind: lane.kind, stage }) {
-            self.count_key(lane.task, 1);
+            self.count_key(lane, 1);
         }
         self.refresh(lane.task);
     }
 
     fn end_busy(&mut self, id: TaskId, run: RunId) {
-        if self.tasks.get_mut(&id).and_then(|task| task.end_busy(run)).is_some() {
-            self.count_key(id, -1);
+        if let Some(busy) = self.tasks.get_mut(&id).and_then(|task| task.end_busy(run)) {
+            self.count_key(Lane { task: id, kind: busy.kind }, -1);
         }
         self.refresh(id);
     }
 
-    /// Changes how many runs are at work under the key of this task.
-    fn count_key(&mut self, id: TaskId, by: i64) {
-        let Some(shared) = self.tasks.get(&id).and_then(|task| task.limits().shared.as_ref()) else { return };
+    /// Changes how many runs are at work under the key of the task of this lane.
+    fn count_key(&mut self, lane: Lane, by: i64) {
+        let shared = self.tasks.get(&lane.task).and_then(|task| task.limits().shared.as_ref());
+        let Some(shared) = shared.filter(|_| lane.kind.is_limited()) else { return };
         let key = self.keys.entry(Arc::clone(&shared.key)).or_default();
         key.busy = u32::try_from(i64::from(key.busy) + by).unwrap_or(0);
         let name = Arc::clone(&shared.key);
@@ -358,7 +363,7 @@ impl Queue {
                 Some(_) if task.closed => Position::Out,
                 Some(head) if head.ready > self.now => Position::Timer(head.ready),
                 Some(_) if task.holds(kind, self.now) => Position::Held,
-                Some(_) if task.limits().shared.is_some() => Position::Keyed,
+                Some(_) if kind.is_limited() && task.limits().shared.is_some() => Position::Keyed,
                 Some(_) => Position::Ready,
             };
             if hungry {

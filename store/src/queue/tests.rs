@@ -19,6 +19,8 @@ fn at(seconds: i64) -> Timestamp {
 
 fn plain() -> Digest {
     Digest {
+        on_failure: false,
+        on_recovered: false,
         serial: false,
         own_limit: None,
         shared: None,

@@ -62,6 +62,10 @@ struct DigestTwin {
     shared: Option<SharedTwin>,
     #[n(8)]
     pause_after: Option<u32>,
+    #[n(9)]
+    on_failure: Option<bool>,
+    #[n(10)]
+    on_recovered: Option<bool>,
 }
 
 #[derive(Debug, PartialEq, Encode, Decode)]
@@ -97,12 +101,23 @@ struct ProgressTwin {
     failures_in_row: Option<u32>,
     #[n(9)]
     paused_after: Option<u32>,
+    #[n(10)]
+    failing: Option<bool>,
 }
 
 impl From<&Head> for HeadTwin {
     fn from(head: &Head) -> Self {
-        let Digest { serial, own_limit, shared, catch_up_rate, priority, retention, pause_after } =
-            &head.digest;
+        let Digest {
+            serial,
+            own_limit,
+            shared,
+            catch_up_rate,
+            priority,
+            retention,
+            pause_after,
+            on_failure,
+            on_recovered,
+        } = &head.digest;
         Self {
             revision: head.revision,
             oldest_revision: head.oldest_revision,
@@ -121,6 +136,8 @@ impl From<&Head> for HeadTwin {
                     .as_ref()
                     .map(|shared| SharedTwin { key: shared.key.to_string(), limit: shared.limit }),
                 pause_after: *pause_after,
+                on_failure: on_failure.then_some(true),
+                on_recovered: on_recovered.then_some(true),
             },
             progress: ProgressTwin::from(&head.progress),
             history_from: head.history_from.map(RunId::get),
@@ -149,6 +166,8 @@ impl TryFrom<HeadTwin> for Head {
                 priority: digest.priority,
                 retention: Retention { runs: digest.retention_runs, age },
                 pause_after: digest.pause_after,
+                on_failure: digest.on_failure.unwrap_or_default(),
+                on_recovered: digest.on_recovered.unwrap_or_default(),
             },
             progress: twin.progress.try_into()?,
             kept_runs: twin.kept_runs,
@@ -172,6 +191,7 @@ impl From<&TaskProgress> for ProgressTwin {
             last_finished_at: nanos(progress.last_finished_at),
             failures_in_row: (progress.failures_in_row > 0).then_some(progress.failures_in_row),
             paused_after: progress.paused_after,
+            failing: progress.failing.then_some(true),
         }
     }
 }
@@ -192,6 +212,7 @@ impl TryFrom<ProgressTwin> for TaskProgress {
             last_finished_at: at(twin.last_finished_at)?,
             failures_in_row: twin.failures_in_row.unwrap_or_default(),
             paused_after: twin.paused_after,
+            failing: twin.failing.unwrap_or_default(),
         })
     }
 }

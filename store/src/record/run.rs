@@ -66,7 +66,7 @@ struct RunTwin {
 struct RestTwin {
     #[n(0)]
     state: Option<StateTwin>,
-    /// The run that a retry repeats or a resume goes on with.
+    /// The run that a retry repeats, a resume goes on with, or a follow-up is about.
     #[n(1)]
     of: Option<u64>,
     #[n(2)]
@@ -133,6 +133,10 @@ enum TriggerCode {
     Retry,
     #[n(4)]
     Resume,
+    #[n(5)]
+    OnFailure,
+    #[n(6)]
+    OnRecovered,
 }
 
 impl From<&Run> for RunTwin {
@@ -147,6 +151,8 @@ impl From<&Run> for RunTwin {
             Trigger::Manual => (TriggerCode::Manual, None),
             Trigger::Retry { of } => (TriggerCode::Retry, Some(of.get())),
             Trigger::Resume { of } => (TriggerCode::Resume, Some(of.get())),
+            Trigger::OnFailure { of } => (TriggerCode::OnFailure, Some(of.get())),
+            Trigger::OnRecovered { of } => (TriggerCode::OnRecovered, Some(of.get())),
         };
         let rest = RestTwin {
             state: StateTwin::of(&run.life.state, accepted_at),
@@ -199,6 +205,8 @@ impl RunTwin {
                 TriggerCode::Manual => Trigger::Manual,
                 TriggerCode::Retry => Trigger::Retry { of: of()? },
                 TriggerCode::Resume => Trigger::Resume { of: of()? },
+                TriggerCode::OnFailure => Trigger::OnFailure { of: of()? },
+                TriggerCode::OnRecovered => Trigger::OnRecovered { of: of()? },
             },
             scheduled_for,
             run_at,

@@ -95,6 +95,16 @@ fn later_run() -> Run {
     }
 }
 
+/// A run that tells of the end of another one.
+fn told_run() -> Run {
+    let cause = RunId::new(99).unwrap();
+    Run {
+        trigger: Trigger::OnFailure { of: cause },
+        params: json!({"cause_run": "0000000000000063"}),
+        ..finished_noop()
+    }
+}
+
 /// A run that uses every field of the first layout.
 fn full_run() -> Run {
     let at = |secs| NOON + SignedDuration::from_secs(secs);
@@ -207,6 +217,7 @@ fn full_head() -> Head {
             last_error: Some("exit code 1".into()),
             last_finished_at: at(5),
             failures_in_row: 0,
+            failing: false,
             paused_after: None,
         },
         kept_runs: 100,
@@ -236,6 +247,7 @@ fn records_of_version_1_are_read_and_written_byte_for_byte() {
         ("run-noop".to_owned(), run(finished_noop())),
         ("run-full".to_owned(), run(full_run())),
         ("run-later".to_owned(), run(later_run())),
+        ("run-told".to_owned(), run(told_run())),
         ("task".to_owned(), {
             let record = encode_task(&task).unwrap();
             let back = decode_task(&record) == Ok(task);
@@ -421,7 +433,9 @@ prop_compose! {
                 1 => Trigger::CatchUp,
                 2 => Trigger::Manual,
                 3 => Trigger::Retry { of },
-                _ => Trigger::Resume { of },
+                4 => Trigger::Resume { of },
+                5 => Trigger::OnFailure { of },
+                _ => Trigger::OnRecovered { of },
             },
             scheduled_for: times.0,
             run_at: times.1,

@@ -5,7 +5,7 @@
 use super::home::{MARK, ProcessHome};
 use crate::driver::Attempt;
 use crate::drivers::trace::traceparent;
-use punctual_model::{Trigger, Work};
+use punctual_model::{Trigger, Work, follow_up};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -31,7 +31,10 @@ pub(super) fn of(attempt: &Attempt, home: &ProcessHome) -> BTreeMap<String, OsSt
                 Value::String(text) => text.clone(),
                 other => other.to_string(),
             };
-            set(&format!("PUNCTUAL_PARAM_{}", variable(name)), text);
+            // What a follow-up knows of its cause is no parameter that anybody has given.
+            let is_cause = run.trigger.follows().is_some() && name.starts_with(follow_up::CAUSE);
+            let prefix = if is_cause { "PUNCTUAL_" } else { "PUNCTUAL_PARAM_" };
+            set(&format!("{prefix}{}", variable(name)), text);
         }
     }
     if !run.params.is_null() {
