@@ -13,6 +13,7 @@ mod data_directory;
 mod demonstration;
 mod expressions;
 mod firing;
+mod follow_ups;
 mod holding;
 mod http;
 mod leaks;

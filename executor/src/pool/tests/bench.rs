@@ -74,6 +74,7 @@ impl Bench {
         )
         .driver(driver.clone())
         .driver(driver.also_named("shell"))
+        .driver(driver.also_named("process"))
         .chance(Arc::new(Chance::from_seed(7)))
         .limits(limits);
         let pool = hooks.iter().cloned().fold(builder, PoolBuilder::hook).build();

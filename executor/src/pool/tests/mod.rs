@@ -6,6 +6,7 @@ mod canceling;
 mod counting;
 mod ends;
 mod failing;
+mod follow_ups;
 mod hooking;
 mod promising;
 mod queueing;

@@ -1,0 +1,75 @@
+//! A task that says when its runs go wrong and when they are well again, through the real binary.
+
+use crate::place::Place;
+use serde_json::{Value, json};
+
+const TASKS: &str = r#"
+[[task]]
+name = "copy"
+env = { TOKEN = "secret" }
+overlap = "skip"
+cwd = "${params.nowhere:-/}"
+shell = 'test -e "$HOME/well" || { echo broken >&2; exit 3; }'
+on_failure = { command = ["/bin/sh", "-c", '''
+. "$HOME/tell"
+env | grep ^PUNCTUAL_CAUSE_ | sort
+echo "$PUNCTUAL_TRIGGER of $PUNCTUAL_TASK with $TOKEN"
+tell bad
+read go <"$HOME/gate"
+'''] }
+on_recovered = { command = ["/bin/sh", "-c", '''. "$HOME/tell"; env | grep ^PUNCTUAL_CAUSE_ | sort; tell good'''] }
+"#;
+
+fn id(run: &Value) -> &str {
+    run["id"].as_str().expect("an id")
+}
+
+#[test]
+fn a_failure_is_told_once_although_the_daemon_is_killed_and_so_is_the_recovery() {
+    let mut place = Place::new();
+    place.gate("gate");
+    let daemon = place.serve(TASKS);
+    place.ask(&["run", "now", "copy", "--wait"]);
+    let bad = place.witness.next("bad", "copy");
+    daemon.kill();
+    let daemon = place.serve_again();
+    place.open_gate("gate");
+    place.ask(&["run", "wait", &bad.run]).ok();
+    place.ask(&["run", "retry", &bad.run]).refuses(5, &["only tells of the end of another run"]);
+    place.write("well", "");
+    place.ask(&["run", "now", "copy", "--wait"]).ok();
+    let good = place.witness.next("good", "copy");
+    place.ask(&["run", "wait", &good.run]).ok();
+    place.ask(&["run", "now", "copy", "--wait"]).ok();
+    daemon.stop();
+
+    let runs = place.runs_of("copy");
+    let seen: Vec<_> = runs.iter().map(|run| (run["trigger"].clone(), run["state"].clone())).collect();
+    let of = |run: &Value| json!({ "of": run["id"] });
+    let expected = [
+        (json!("manual"), json!("failed")),
+        (json!({"on_failure": of(&runs[0])}), json!("succeeded")),
+        (json!("manual"), json!("succeeded")),
+        (json!({"on_recovered": of(&runs[2])}), json!("succeeded")),
+        (json!("manual"), json!("succeeded")),
+    ];
+    assert_eq!(seen, expected, "{runs:?}");
+    assert_eq!((id(&runs[1]), id(&runs[3])), (bad.run.as_str(), good.run.as_str()));
+    assert_eq!(runs[1]["life"]["attempt"], 1, "it went on while the daemon was away");
+    let told = place.run(&bad.run);
+    let told = told["output"].as_str().expect("text");
+    for line in [
+        &format!("PUNCTUAL_CAUSE_RUN={}", id(&runs[0])),
+        "PUNCTUAL_CAUSE_STATE=failed",
+        "PUNCTUAL_CAUSE_EXIT_CODE=3",
+        "PUNCTUAL_CAUSE_ERROR=exit code 3",
+        "PUNCTUAL_CAUSE_FAILURES=1",
+        "on_failure of copy with secret",
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line} is not in {told}");
+    }
+    let good = place.run(&good.run);
+    assert!(good["output"].as_str().expect("text").contains("PUNCTUAL_CAUSE_STATE=succeeded\n"), "{good}");
+    let cause = place.ask(&["run", "show", id(&runs[0])]).ok();
+    assert!(cause.contains(&format!("on_failure: told by the run {}", bad.run)), "{cause}");
+}
