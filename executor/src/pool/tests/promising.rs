@@ -3,6 +3,7 @@ use crate::executor::{Dispatch, Executor as _};
 use crate::reservation::Reservation;
 use crate::scripted::Act;
 use futures_util::StreamExt as _;
+use punctual_model::hook::HttpCall;
 use punctual_model::{Failure, FailureKind, Life, RunId, RunState, RunStateName, TaskSpec, Work};
 use serde_json::json;
 
@@ -55,11 +56,11 @@ async fn ex13_asking_for_something_unknown_fails_at_once() {
     let nobody = RunId::new(4711).unwrap();
     assert!(bench.pool.promise(nobody).await.unwrap().is_none());
     assert!(bench.pool.cancel(nobody, punctual_model::CancelWhy::Asked).await.unwrap().is_none());
-    let task = bench.task(TaskSpec::new("exotic", Work::process(["/bin/true"]))).await;
+    let task = bench.task(TaskSpec::new("exotic", Work::Http(HttpCall::get("https://example.org")))).await;
     let ended = bench.go(&task).await.wait().await.unwrap();
     let failure = ended.outcome.unwrap().error.unwrap();
     assert_eq!((ended.life.state, failure.kind), (RunState::Failed, FailureKind::Start));
-    assert!(failure.message.contains("\"process\""), "{}", failure.message);
+    assert!(failure.message.contains("\"http\""), "{}", failure.message);
 }
 
 #[tokio::test(start_paused = true)]
