@@ -30,6 +30,11 @@ impl Year {
             self.clock.settle().await;
             return None;
         }
+        if rolls(self.plan.freeze, self) {
+            self.freeze();
+            self.clock.settle().await;
+            return None;
+        }
         let full = lock(&self.truth).full;
         if full && one_in(&self.chance, 4) {
             self.make_room().await;
@@ -307,6 +312,20 @@ impl Year {
         truth.trace.line(format_args!("{before} jump to {now}"));
         drop(truth);
         self.clock.set_wall(now);
+        self.disturb();
+    }
+
+    /// The whole machine stands still, and goes on some time later: both clocks have moved on, and all that was due
+    /// meanwhile is due at once.
+    fn freeze(&self) {
+        const SPANS: [Duration; 3] =
+            [Duration::from_secs(20), Duration::from_secs(5 * 3_600), Duration::from_secs(30 * 3_600)];
+        let span = pick(&self.chance, &SPANS);
+        let mut truth = lock(&self.truth);
+        truth.counts.freezes += 1;
+        truth.trace.line(format_args!("{} frozen for {span:?}", self.clock.now()));
+        drop(truth);
+        self.clock.advance_now(span);
         self.disturb();
     }
 

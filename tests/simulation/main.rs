@@ -103,6 +103,8 @@ fn every_invariant_holds_in_weeks_around_clock_changes_and_in_whole_years() {
         ("faults of the store", sum(|c| c.store_faults)),
         ("stops", sum(|c| c.stops)),
         ("jumps", sum(|c| c.jumps)),
+        ("freezes", sum(|c| c.freezes)),
+        ("unreadable records", sum(|c| c.spoilt)),
         ("changes", sum(|c| c.changes)),
         ("promises kept", sum(|c| c.promises)),
         ("stale reports", sum(|c| c.stale)),

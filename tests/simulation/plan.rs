@@ -37,6 +37,10 @@ pub(crate) struct Plan {
     pub(crate) jump: Option<u64>,
     /// One in so many deeds is a disk that fills up.
     pub(crate) full: Option<u64>,
+    /// One in so many deeds is a machine that stands still for a while.
+    pub(crate) freeze: Option<u64>,
+    /// After one in so many deaths a record cannot be read any more.
+    pub(crate) spoil: Option<u64>,
     pub(crate) deadly_start: u64,
     pub(crate) vanishes: u64,
     pub(crate) longest_downtime: Duration,
@@ -99,9 +103,14 @@ impl Plan {
             ),
             style: Style { zones, densest, dispositions, span },
             full: None,
+            freeze: None,
+            spoil: None,
         };
-        // Last, so that what a seed decided before there was this fault stays as it was.
-        Self { full: swarm(3, &[20, 80]), ..plan }
+        // Last, and in the order in which they came, so that what a seed decided before there was a fault stays as it
+        // was.
+        let full = swarm(3, &[20, 80]);
+        let freeze = swarm(3, &[8, 30]);
+        Self { full, freeze, spoil: swarm(3, &[1, 4]), ..plan }
     }
 
     /// What time may be reached: the span, and some on both sides for clocks that were led astray and for the end.

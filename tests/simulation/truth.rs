@@ -69,6 +69,8 @@ pub(crate) struct Counts {
     pub(crate) store_faults: u64,
     pub(crate) stops: u64,
     pub(crate) jumps: u64,
+    pub(crate) freezes: u64,
+    pub(crate) spoilt: u64,
     pub(crate) changes: u64,
     pub(crate) promises: u64,
     pub(crate) stale: u64,
@@ -85,6 +87,8 @@ pub(crate) struct Truth {
     pub(crate) tasks: BTreeMap<TaskId, TaskTruth>,
     pub(crate) runs: BTreeMap<RunId, RunTruth>,
     pub(crate) living: BTreeMap<RunId, Living>,
+    /// Runs whose records cannot be read any more.
+    spoilt: BTreeSet<RunId>,
     pub(crate) epoch: u64,
     pub(crate) counts: Counts,
     /// The node dies right now: what falls with it falls in no order.
@@ -113,6 +117,7 @@ impl Truth {
             tasks: BTreeMap::new(),
             runs: BTreeMap::new(),
             living: BTreeMap::new(),
+            spoilt: BTreeSet::new(),
             epoch: 0,
             counts: Counts::default(),
             dying: false,
@@ -224,7 +229,12 @@ impl Truth {
             if place == 0 && task.spec.overlap == Overlap::Skip && run.trigger == Trigger::Schedule {
                 let waits = run.state().is_waiting() || run.state().is_at_work();
                 self.must(!(waits && in_the_way), || format!("run {} overlaps under skip", run.id));
-                let skipped = matches!(run.state(), RunState::Skipped { .. });
+                // One that waits with a record that cannot be read keeps its place until its time comes.
+                let is_spoilt = |other| self.spoilt.contains(&other);
+                let skipped = match run.state() {
+                    RunState::Skipped { why } => !why.run().is_some_and(is_spoilt),
+                    _ => false,
+                };
                 self.must(!skipped || in_the_way, || format!("run {} was skipped for nothing", run.id));
             }
             self.adopt(run, now, "born");
@@ -369,11 +379,12 @@ impl Truth {
             let other = why.run().and_then(|run| self.runs.get(&run));
             let unfinished =
                 other.is_some_and(|other| other.task == run.task && !other.life.state.is_terminal());
-            let named = matches!(why, SkipWhy::QueueFull { .. }) || unfinished;
+            let spoilt = why.run().is_some_and(|run| self.spoilt.contains(&run));
+            let named = matches!(why, SkipWhy::QueueFull { .. }) || unfinished || spoilt;
             self.must(named, || format!("run {id} was skipped for a run that is not in the way: {why:?}"));
         }
         let truth = RunTruth { task: run.task, forced: run.forced, life: run.life, run_at: run.run_at };
-        let known = self.runs.insert(id, truth).is_some();
+        let known = self.runs.insert(id, truth).is_some() || self.spoilt.contains(&id);
         self.must(!known, || format!("run id {id} was given out twice"));
         if let Some(task) = self.tasks.get_mut(&run.task)
             && !run.state().is_terminal()
@@ -446,6 +457,21 @@ impl Truth {
         self.must(known.is_some_and(|known| same(known, run.life)), || {
             format!("run {} was shown as {:?}, known is {known:?} ({how})", run.id, run.life)
         });
+    }
+
+    /// The disk has spoilt a record while no node was there. Nobody can say any more what it was, so it is in nobody's
+    /// way, its id is not given out again, and what lives of it is ended by the next start.
+    pub(crate) fn spoilt(&mut self, id: RunId) {
+        self.counts.spoilt += 1;
+        self.trace.line(format_args!("run {id} spoilt"));
+        self.spoilt.insert(id);
+        self.living.remove(&id);
+        if let Some(run) = self.runs.remove(&id)
+            && let Some(task) = self.tasks.get_mut(&run.task)
+        {
+            task.unfinished.remove(&id);
+            task.ended.retain(|ended| *ended != id);
+        }
     }
 
     pub(crate) fn pruned(&mut self, runs: &[RunId]) {

@@ -94,6 +94,11 @@ impl Workshop {
         self.acts.lock().unwrap_or_else(PoisonError::into_inner).retain(|run, _| alive.contains(run));
     }
 
+    /// Nothing of a run is alive any more.
+    pub(crate) fn forget(&self, run: RunId) {
+        self.acts.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
+    }
+
     fn chance(&self, run: RunId, attempt: u32, what: u64) -> Chance {
         Chance::from_seed(mix(self.seed ^ mix(run.get()) ^ mix(u64::from(attempt) << 8 | what)))
     }

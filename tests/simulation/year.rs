@@ -9,6 +9,7 @@ use crate::work::{Mood, Workshop};
 use jiff::SignedDuration;
 use punctual::Punctual;
 use punctual::clock::{Chance, Clock, VirtualClock};
+use punctual::model::RunId;
 use punctual::store::faulty::{FaultyStore, Verdict};
 use punctual::store::{self, MemoryStore, RunFilter, RunStore, Store, TaskFilter, TaskStore};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -132,6 +133,7 @@ impl Year {
             if ended == Ended::Over || self.clock.monotonic() >= self.plan.style.span {
                 break;
             }
+            self.spoil();
             self.downtime();
         }
         // No more faults from here on.
@@ -161,6 +163,26 @@ impl Year {
         self.shop.node_died();
         let (tasks, runs) = self.everything();
         lock(&self.truth).stored(&tasks, &runs);
+    }
+
+    /// Now and then a record that nobody works on just now cannot be read any more; also one of a run at work.
+    fn spoil(&mut self) {
+        if !self.plan.spoil.is_some_and(|often| one_in(&self.chance, often)) {
+            return;
+        }
+        let mut truth = lock(&self.truth);
+        let open = truth.runs.iter().filter(|(_, run)| !run.life.state.is_terminal());
+        let open: Vec<RunId> = open.map(|(id, _)| *id).collect();
+        let all: Vec<RunId> = truth.runs.keys().copied().collect();
+        let from = if open.is_empty() || one_in(&self.chance, 2) { all } else { open };
+        if let Some(id) = (!from.is_empty()).then(|| pick(&self.chance, &from)) {
+            truth.spoilt(id);
+            drop(truth);
+            self.shop.forget(id);
+            self.memory.damage_run(id);
+            // It is opened once more, so that nothing of the record is remembered.
+            self.memory = Arc::new(self.memory.crash());
+        }
     }
 
     fn everything(
