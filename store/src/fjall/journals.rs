@@ -240,6 +240,11 @@ pub(super) fn copy_aside(database: &Path, aside: &Path) -> io::Result<PathBuf> {
 
 /// Copies the beginning of a file durably, for us alone, and without storing its zeros.
 pub(super) fn copy(from: &Path, to: &Path, len: u64) -> io::Result<()> {
+    copy_unsynced(from, to, len)?.sync_all()
+}
+
+/// [`copy`], and whoever asks for it syncs it.
+pub(super) fn copy_unsynced(from: &Path, to: &Path, len: u64) -> io::Result<File> {
     use std::os::unix::fs::{FileExt, OpenOptionsExt};
     let source = File::open(from)?;
     let len = len.min(source.metadata()?.len());
@@ -258,5 +263,5 @@ pub(super) fn copy(from: &Path, to: &Path, len: u64) -> io::Result<()> {
         }
         at += read.len() as u64;
     }
-    target.sync_all()
+    Ok(target)
 }

@@ -4,6 +4,7 @@
 //! into bytes. Never decides what a write means (the ledger does) nor which run is next (the queue). fjall is
 //! used as a log with indexes: nothing is ever searched from the head of a keyspace that is eaten from there.
 
+mod blank;
 mod definitions;
 mod directory;
 mod embedded;

@@ -3,6 +3,7 @@
 //! Everything that can be refused without the database is refused before it is touched: it creates what it
 //! misses and cuts off what it cannot read, silently.
 
+use super::blank;
 use super::definitions::Definitions;
 use super::directory::Directory;
 use super::journals::{self, Journal, Rest};
@@ -46,6 +47,9 @@ fn make(mut directory: Directory, options: &Options) -> Result<Opened, OpenError
     }
     // Nothing was ever acknowledged from here: a make that was cut short is made again.
     remove_unfinished(&database)?;
+    if !database.exists() {
+        blank::make(&directory, options).map_err(OpenError::io("make", &database))?;
+    }
     for folder in [&database, &directory.root().join("output"), &directory.aside()] {
         directory.make_folder(folder)?;
     }
@@ -102,8 +106,9 @@ fn open_made(directory: Directory, options: &Options) -> Result<Opened, OpenErro
     if sequence < acknowledged {
         return Err(refuse.behind(acknowledged, sequence));
     }
-    // From here on a crash is a crash of this process.
-    let mark = Mark { sequence, journals: journal_range(&directory)?, clean: false };
+    // From here on a crash is a crash of this process. The name of the folder has been durable since it was made.
+    let journals = journals::range(&database).map_err(OpenError::io("read", &database))?;
+    let mark = Mark { sequence, journals, clean: false };
     seal.write(mark).map_err(OpenError::io("write", &directory.seal()))?;
     crash_point("store.open.sealed");
     if let Some(aside) = refuse.aside
