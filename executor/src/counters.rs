@@ -28,6 +28,8 @@ pub struct Counters {
     pub errors: BTreeMap<&'static str, u64>,
     /// Tries to end work that failed: what they were to end may be alive still.
     pub kills_failed: u64,
+    /// Attempts of which the kernel killed something for want of memory within their limits.
+    pub out_of_memory: u64,
     /// Hooks that failed in any phase.
     pub hooks_failed: u64,
     /// Sum over all first attempts of the time from when a run was to start until it was started.

@@ -102,6 +102,8 @@ pub struct Seen {
     pub at: Option<Timestamp>,
     /// Nobody saw it; all that is known is that nothing of it lives.
     pub lost: bool,
+    /// The kernel killed something of it at its limit of memory.
+    pub out_of_memory: bool,
 }
 
 /// Where an attempt's words go while it lives.

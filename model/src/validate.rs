@@ -16,7 +16,7 @@ use crate::restart::{Backoff, RestartMode, RestartPolicy};
 use crate::run::Run;
 use crate::schedule::{CatchUp, MAX_SCHEDULES, MAX_SPAN, MIN_EVERY, Schedule};
 use crate::task::{Concurrency, Kill, Metadata, Retention, TaskSpec};
-use crate::work::{ProcessContext, Work};
+use crate::work::Work;
 use serde_json::Value;
 use std::fmt;
 use std::time::Duration;
@@ -426,7 +426,6 @@ struct NotYet {
 /// All of them. A definition that uses one is refused, so that nobody relies on what does not happen; whoever makes it
 /// happen removes its line.
 const NOT_YET: &[NotYet] = &[
-    NotYet { field: "work.resources", used: |spec| process(spec, |it| !it.resources.is_unlimited()) },
     NotYet { field: "output.rotate_at", used: |spec| spec.output.rotate_at.is_some() },
     NotYet { field: "output.age", used: |spec| spec.output.age.is_some() },
     NotYet { field: "output.runs", used: |spec| spec.output.runs.is_some() },
@@ -434,10 +433,6 @@ const NOT_YET: &[NotYet] = &[
 ];
 
 const NOTHING_YET: &str = "nothing yet";
-
-fn process(spec: &TaskSpec, uses: fn(&ProcessContext) -> bool) -> bool {
-    spec.work.context().is_some_and(uses)
-}
 
 fn not_yet(spec: &TaskSpec, found: &mut Problems) {
     for feature in NOT_YET.iter().filter(|feature| (feature.used)(spec)) {

@@ -2,7 +2,7 @@ use super::*;
 use crate::hook::{Artifact, Call, HttpBody, HttpCall, UserHook};
 use crate::number::{Codes, EndClass};
 use crate::overlap::Overlap;
-use crate::process::{Rlimit, WorkDir};
+use crate::process::{ProcessContext, Rlimit, WorkDir};
 use crate::schedule::Every;
 use jiff::SignedDuration;
 use serde_json::json;

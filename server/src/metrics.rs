@@ -130,6 +130,8 @@ impl Numbers {
         sheet.counter("run_restarts", help, &[(&[], counters.restarted)])?;
         let help = "Attempts that the stop of the node cut short and that are made again";
         sheet.counter("run_interruptions", help, &[(&[], counters.interrupted)])?;
+        let help = "Attempts of which the kernel killed something at their limit of memory";
+        sheet.counter("run_out_of_memory", help, &[(&[], counters.out_of_memory)])?;
         let errors: Vec<_> =
             counters.errors.iter().map(|(kind, count)| ([("kind", *kind)], *count)).collect();
         sheet.counter("run_errors", "Attempts that ended badly, by where it went wrong", &of(&errors))?;

@@ -24,6 +24,10 @@ pub(super) fn decide(life: &Life, ended: Ended) -> Option<(RunEvent, Patch)> {
         return Some((event, patch));
     }
     let mut end = Deciding { engine, attempt, task: &task, now: engine.clock.now(), patch: Patch::default() };
+    if life.seen().out_of_memory {
+        end.event(EventKind::OutOfMemory { attempt: attempt.run.life.attempt });
+        engine.counting.change(|counters| counters.out_of_memory += 1);
+    }
     let event = match cause {
         Cause::Unrecorded | Cause::Detached => return None,
         Cause::Stopped(StopWhy::Timeout) => {

@@ -5,6 +5,8 @@
 //! record. A child does not survive the daemon: what a crash leaves is found by its mark and ended at the next
 //! start ([`ProcessDriver::reap_leftovers`]), and its run is lost.
 
+#[cfg(target_os = "linux")]
+mod cgroup;
 mod command;
 #[cfg(target_os = "linux")]
 pub(crate) mod control;
@@ -26,7 +28,7 @@ mod supervisor;
 
 pub use home::ProcessHome;
 
-use crate::driver::{Attempt, Class, Driver, Handle, Killed, RunSink};
+use crate::driver::{Attempt, Class, Driver, Handle, Killed, RunSink, Seen};
 use async_trait::async_trait;
 use punctual_clock::Clock;
 use punctual_faults::crash_point;
@@ -129,14 +131,25 @@ impl Driver for ProcessDriver {
             let (home, clock) = (&self.home, &self.clock);
             let keeper =
                 kept::Keeper { home, keeping, clock, sink: &sink, outputs: &outputs, attempt: &attempt };
-            let plan = command::plan(&attempt, home).await?;
-            return Ok(Box::new(keeper.start(&plan, program).await?));
+            let mut plan = command::plan(&attempt, home).await?;
+            let held = plan.limit(&attempt, home).await?;
+            let handle = keeper.start(&plan, program).await?;
+            if let Some(held) = held {
+                held.tell(&*sink);
+                held.hand_over();
+            }
+            return Ok(Box::new(handle));
         }
-        let plan = command::plan(&attempt, &self.home).await?;
+        #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "no limits are kept there"))]
+        let mut plan = command::plan(&attempt, &self.home).await?;
+        #[cfg(target_os = "linux")]
+        let held = plan.limit(&attempt, &self.home).await?;
         // From the fork to the supervisor nothing is awaited, so a dropped start leaves nothing.
         crash_point("executor.before_spawn");
         let child = command::spawn(&plan, &attempt, &self.home)?;
         crash_point("executor.after_spawn");
+        #[cfg(target_os = "linux")]
+        held.iter().for_each(|held| held.tell(&*sink));
         let (requests, received) = mpsc::unbounded_channel();
         let (ended, ends) = watch::channel(None);
         let supervisor = supervisor::Supervisor::new(
@@ -147,13 +160,15 @@ impl Driver for ProcessDriver {
             sink,
             received,
         );
+        #[cfg(target_os = "linux")]
+        let supervisor = supervisor.within(supervisor::Limits::of(&attempt, held));
         let stdin = match &attempt.task.spec.work {
             Work::Process { context, .. } | Work::Shell { context, .. } => context.stdin.clone(),
             Work::Handler { .. } | Work::Http(_) => None,
         };
         let watching = async move {
-            let outcome = supervisor.run(stdin).await;
-            ended.send_replace(Some(outcome));
+            let end = supervisor.run(stdin).await;
+            ended.send_replace(Some(end));
         };
         tokio::spawn(watching.in_current_span());
         Ok(Box::new(ProcessHandle { requests, ended: ends }))
@@ -192,7 +207,7 @@ impl Driver for ProcessDriver {
 #[derive(Debug)]
 struct ProcessHandle {
     requests: mpsc::UnboundedSender<supervisor::Request>,
-    ended: watch::Receiver<Option<Outcome>>,
+    ended: watch::Receiver<Option<(Outcome, Seen)>>,
 }
 
 #[async_trait]
@@ -200,8 +215,8 @@ impl Handle for ProcessHandle {
     async fn wait(&self) -> Outcome {
         let mut ended = self.ended.clone();
         // The closure's borrow must be gone before the next await; hence the clone.
-        let outcome = ended.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
-        outcome.unwrap_or_else(|| {
+        let end = ended.wait_for(Option::is_some).await.ok().and_then(|end| end.clone());
+        end.map(|(outcome, _)| outcome).unwrap_or_else(|| {
             let text = "the supervisor of the process has died; its end was not seen";
             Outcome::failed(Failure::new(FailureKind::Panic, text).recoverable())
         })
@@ -227,6 +242,10 @@ impl Handle for ProcessHandle {
         let gone = || "the process has ended".to_owned();
         self.requests.send(supervisor::Request::Signal { signal, answer }).map_err(|_| gone())?;
         answered.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    fn seen(&self) -> Seen {
+        self.ended.borrow().as_ref().map(|(_, seen)| *seen).unwrap_or_default()
     }
 
     async fn detach(&self) -> bool {

@@ -1,7 +1,7 @@
 //! What is so only of processes in the hands of shims: they outlive the daemon, and a later one finds them.
 
 use super::Node;
-use crate::node::{home_in, is_alive, shell, until, within};
+use crate::node::{gate, home_in, is_alive, notes, shell, until, within};
 use futures_util::StreamExt as _;
 use punctual_executor::drivers::process::ProcessDriver;
 use punctual_executor::{Dispatch, Executor as _, Outputs, Pool, RunPromise};
@@ -13,9 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// The files of shims that are there.
-fn files(node: &Node) -> Vec<String> {
-    let entries = std::fs::read_dir(node.path().join("processes")).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+pub(super) fn files(node: &Node) -> Vec<String> {
+    notes(node.path())
 }
 
 /// The one attempt that there is, as its shim has noted it.
@@ -24,17 +23,17 @@ fn state(node: &Node, run: RunId) -> serde_json::Value {
     serde_json::from_str(&text).unwrap()
 }
 
-fn shim_of(node: &Node, run: RunId) -> String {
+pub(super) fn shim_of(node: &Node, run: RunId) -> String {
     state(node, run)["shim"]["pid"].to_string()
 }
 
-fn kill(pid: &str) {
+pub(super) fn kill(pid: &str) {
     let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
 /// Begins it in a daemon that stops while it is at work; answers its run.
-async fn left_alone(node: &Node, spec: TaskSpec) -> RunId {
+pub(super) async fn left_alone(node: &Node, spec: TaskSpec) -> RunId {
     let promise = node.begin(spec).await;
     node.wrote(promise.id(), "ready").await;
     let report = within(node.pool.stop(Duration::ZERO)).await;
@@ -44,7 +43,7 @@ async fn left_alone(node: &Node, spec: TaskSpec) -> RunId {
 }
 
 /// The next daemon over the same directory and store, with the run taken up.
-async fn next(node: &Node, run: RunId) -> (Pool, Run) {
+pub(super) async fn next(node: &Node, run: RunId) -> (Pool, Run) {
     let session = node.store.open_session("next").await.unwrap();
     let home = Arc::new(home_in(node.path()));
     ProcessDriver::reap_leftovers(&home, &*node.clock).await;
@@ -64,14 +63,8 @@ async fn promise(pool: &Pool, run: RunId) -> Arc<dyn RunPromise> {
     pool.promise(run).await.unwrap().unwrap()
 }
 
-async fn end(pool: &Pool, run: RunId) -> Run {
+pub(super) async fn end(pool: &Pool, run: RunId) -> Run {
     within(async { promise(pool, run).await.wait().await }).await.unwrap()
-}
-
-fn gate(node: &Node) -> std::path::PathBuf {
-    let gate = node.path().join("gate");
-    rustix::fs::mkfifoat(rustix::fs::CWD, &gate, rustix::fs::Mode::RWXU).unwrap();
-    gate
 }
 
 fn reattached(run: &Run) -> usize {
@@ -81,7 +74,7 @@ fn reattached(run: &Run) -> usize {
 #[tokio::test]
 async fn work_outlives_its_daemon_and_the_next_one_sees_its_end_and_all_its_output() {
     let node = Node::new().await;
-    let gate = gate(&node);
+    let gate = gate(node.path());
     let script = format!("echo $$; echo ready; cat {} >/dev/null; echo bye; exit 7", gate.display());
     let id = left_alone(&node, shell(&script)).await;
     let pid = node.output(id).lines().next().unwrap().to_owned();
@@ -108,7 +101,7 @@ async fn work_outlives_its_daemon_and_the_next_one_sees_its_end_and_all_its_outp
 #[tokio::test]
 async fn an_end_while_no_daemon_was_there_is_told_with_its_own_time() {
     let node = Node::new().await;
-    let gate = gate(&node);
+    let gate = gate(node.path());
     let script = format!("echo ready; cat {} >/dev/null; echo bye; exit 7", gate.display());
     let id = left_alone(&node, shell(&script)).await;
     let before = node.clock.now();

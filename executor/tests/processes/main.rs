@@ -21,6 +21,12 @@ mod with_shims {
     mod environment;
     #[path = "kept.rs"]
     mod kept;
+    #[cfg(target_os = "linux")]
+    #[path = "kept_limits.rs"]
+    mod kept_limits;
+    #[cfg(target_os = "linux")]
+    #[path = "limits.rs"]
+    mod limits;
     #[path = "output.rs"]
     mod output;
     #[path = "starting.rs"]
@@ -46,6 +52,9 @@ mod without_shims {
     mod environment;
     #[path = "leftovers.rs"]
     mod leftovers;
+    #[cfg(target_os = "linux")]
+    #[path = "limits.rs"]
+    mod limits;
     #[path = "output.rs"]
     mod output;
     #[path = "starting.rs"]

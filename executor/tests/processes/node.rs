@@ -196,6 +196,20 @@ pub(crate) fn shell(script: &str) -> TaskSpec {
     TaskSpec::new("script", Work::shell(script))
 }
 
+/// Something that lets a script go on when it is written to.
+#[cfg(target_os = "linux")]
+pub(crate) fn gate(directory: &Path) -> std::path::PathBuf {
+    let gate = directory.join("gate");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &gate, rustix::fs::Mode::RWXU).unwrap();
+    gate
+}
+
+/// The files that are there of processes and their groups.
+pub(crate) fn notes(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory.join("processes")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}
+
 /// Whether a process lives; a zombie does not.
 pub(crate) fn is_alive(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));

@@ -2,6 +2,8 @@
 //! words that help.
 
 #[cfg(target_os = "linux")]
+use super::cgroup;
+#[cfg(target_os = "linux")]
 use super::control::{self, Resolved, Step};
 use super::home::{Identity, ProcessHome};
 use super::{environment, proc_table};
@@ -65,6 +67,18 @@ pub(super) async fn plan<'a>(attempt: &'a Attempt, home: &ProcessHome) -> Result
 }
 
 impl Plan<'_> {
+    /// Makes the control group of an attempt that has limits; its child will enter it.
+    #[cfg(target_os = "linux")]
+    pub(super) async fn limit(
+        &mut self,
+        attempt: &Attempt,
+        home: &ProcessHome,
+    ) -> Result<Option<cgroup::Held>, Failure> {
+        let held = cgroup::begin(home, attempt, &self.context.resources).await?;
+        self.resolved.control.cgroup = held.as_ref().map(|held| held.group().clone());
+        Ok(held)
+    }
+
     fn program(&self) -> &str {
         self.argv.first().map(Cow::as_ref).unwrap_or_default()
     }
@@ -104,7 +118,8 @@ fn refuse_control(context: &ProcessContext) -> Result<(), Failure> {
         || context.no_new_privs
         || context.umask.is_some()
         || context.nice.is_some()
-        || !context.rlimits.is_empty();
+        || !context.rlimits.is_empty()
+        || !context.resources.is_unlimited();
     let text = "users, groups and limits of processes are kept on Linux only";
     if asks { Err(Failure::new(FailureKind::Start, text)) } else { Ok(()) }
 }

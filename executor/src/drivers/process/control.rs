@@ -3,16 +3,18 @@
 //! ([`Ready::apply`]), the same ones with a shim and without. What cannot be had is never left out: the child does
 //! not become its program, and says at which step.
 
+use super::cgroup::Group;
 use nix::unistd;
 use punctual_model::process::{ProcessContext, RLIMITS, Rlimit};
 use punctual_model::{Failure, FailureKind};
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Resource;
 use rustix::process::{Gid, Uid};
 use serde::{Deserialize, Serialize};
 use std::ffi::CString;
 use std::io;
+use std::os::unix::ffi::OsStringExt as _;
 
 /// What the child sets, in numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +28,9 @@ pub(crate) struct Control {
     uid: Option<u32>,
     no_new_privs: bool,
     umask: Option<u32>,
+    /// The group that keeps limits of the whole attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cgroup: Option<Group>,
 }
 
 /// Who the work is.
@@ -82,6 +87,8 @@ pub(crate) fn resolve(context: &ProcessContext) -> Result<Resolved, Failure> {
         uid: account.as_ref().map(|account| account.uid),
         no_new_privs: context.no_new_privs,
         umask: context.umask.as_deref().and_then(|umask| u32::from_str_radix(umask, 8).ok()),
+        // Made when everything else is known.
+        cgroup: None,
     };
     Ok(Resolved { control, account })
 }
@@ -180,6 +187,7 @@ impl Step {
     const GROUP: Self = Self(3);
     const USER: Self = Self(4);
     const NO_NEW_PRIVS: Self = Self(5);
+    const CGROUP: Self = Self(6);
     /// And from here on the limits, as they stand in [`RLIMITS`].
     const LIMITS: u8 = 16;
 
@@ -193,6 +201,7 @@ impl Step {
                 None => format!("it cannot have the group of user {:?}", context.user.as_deref()?),
             },
             Self::USER => format!("it cannot be user {:?}", context.user.as_deref()?),
+            Self::CGROUP => "it cannot enter its control group".to_owned(),
             Self::NO_NEW_PRIVS => "it cannot be kept from gaining rights".to_owned(),
             Self(step) => {
                 let name = RLIMITS.get(usize::from(step.checked_sub(Self::LIMITS)?))?;
@@ -222,6 +231,8 @@ pub(crate) struct Ready {
     uid: Option<Uid>,
     no_new_privs: bool,
     umask: Option<Mode>,
+    /// What is to be written to, to be in its group.
+    entries: Vec<CString>,
 }
 
 impl Control {
@@ -232,6 +243,7 @@ impl Control {
             let (current, maximum) = (bound(limit.soft), bound(limit.hard));
             Some((*number, resource(*number)?, rustix::process::Rlimit { current, maximum }))
         });
+        let entries = self.cgroup.iter().flat_map(Group::entries);
         Ready {
             limits: limits.collect(),
             nice: self.nice.map(i32::from),
@@ -240,6 +252,10 @@ impl Control {
             uid: self.uid.map(Uid::from_raw),
             no_new_privs: self.no_new_privs,
             umask: self.umask.map(Mode::from_bits_truncate),
+            // A path that came from the system has no zero in it; one that has cannot be entered.
+            entries: entries
+                .map(|path| CString::new(path.into_os_string().into_vec()).unwrap_or_default())
+                .collect(),
         }
     }
 
@@ -276,6 +292,11 @@ impl Ready {
     /// needs the daemon's rights comes first; from the user on there is no way back.
     pub(crate) fn apply(&self) -> Result<(), Refused> {
         let at = |step| move |error| Refused { step, error };
+        for entry in &self.entries {
+            let file = rustix::fs::open(entry.as_c_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+            // Whoever writes it, whatever its number is in his own view.
+            file.and_then(|file| rustix::io::write(&file, b"0")).map_err(at(Step::CGROUP))?;
+        }
         for (number, resource, limit) in &self.limits {
             let step = Step(Step::LIMITS.saturating_add(*number));
             rustix::process::setrlimit(*resource, *limit).map_err(at(step))?;

@@ -1,11 +1,11 @@
 //! What a daemon knows of its shims as a whole: where their files are, how they are made, which it has taken up.
 
 use super::home::{Identity, ProcessHome};
-use super::proc_table;
 use super::shim::files::{self, Files, State};
 use super::shim::tree;
 use super::spawner::{Program, Spawner};
 use super::strays;
+use super::{cgroup, proc_table};
 use punctual_clock::Clock;
 use punctual_model::RunId;
 use rustix::process::Signal;
@@ -98,6 +98,8 @@ impl Keeping {
                 end_shim(shim, Signal::TERM, grace, clock).await;
             }
             files.remove();
+            // With a shim or without one, and whatever was left of it.
+            cgroup::end(&files, clock).await;
         }
     }
 }

@@ -10,7 +10,7 @@ use super::shim::messages::{self, Ask, End, Tell};
 use super::shim::order::{self, About, Order};
 use super::spawner::Program;
 use super::strays::{self, FIRST_LOOK, LONGEST_LOOK};
-use super::{exit, shim, signal};
+use super::{cgroup, exit, shim, signal};
 use crate::driver::{Attempt, Handle, Killed, RunSink, Seen};
 use crate::output::Outputs;
 use async_trait::async_trait;
@@ -188,6 +188,7 @@ impl Keeper<'_> {
                     tracing::error!(run.id = %run.id, %error, "a shim does not answer; its work is ended");
                     let kill = &self.attempt.task.spec.kill;
                     keeping::end_shim(shim, named(&kill.signal), kill.grace, &**self.clock).await;
+                    cgroup::end(&files, &**self.clock).await;
                     return None;
                 }
             }
@@ -309,6 +310,7 @@ impl Here {
             Some(exit) => exit::outcome(exit),
             None => exit::failed(None, "ended in a way that the system does not tell".to_owned()),
         };
+        exit::killed_for_memory(&mut outcome, end.out_of_memory, &self.attempt);
         if end.timed_out {
             let limit = self.attempt.task.spec.timeout.map(duration::format).unwrap_or_default();
             let text = format!("took longer than its timeout of {limit}");
@@ -318,7 +320,7 @@ impl Here {
         let how = if end.by_force { Killed::ByForce } else { Killed::ByItself };
         // What is heard of as it happens happens by the daemon's own clock.
         let at = Timestamp::from_microsecond(end.at).ok().filter(|_| self.is_found);
-        let seen = Seen { at, lost: false };
+        let seen = Seen { at, lost: false, out_of_memory: end.out_of_memory > 0 };
         let message = |text: &String| EventKind::Message { source: "process".to_owned(), text: text.clone() };
         let mut events: Vec<EventKind> = end.said.iter().map(message).collect();
         events.extend(end.output_error.clone().map(|error| EventKind::OutputFailed { error }));
@@ -331,6 +333,8 @@ impl Here {
     async fn end_what_is_left(&self) -> Vec<i32> {
         let state = self.files.state().filter(|state| keeping::is_ours(&self.home, state));
         let leader = state.map(|state| state.leader).filter(|leader| leader.start_time != 0);
+        let (group, kill) = (self.files.group(), &self.attempt.task.spec.kill);
+        let begun = self.clock.monotonic();
         let find = || {
             let mut found = strays::of_run(&self.home, self.run());
             let leader = leader.filter(|leader| strays::is_alive(*leader));
@@ -342,10 +346,21 @@ impl Here {
                     found.push(one);
                 }
             }
+            if let Some(group) = &group {
+                if self.clock.monotonic().saturating_sub(begun) >= kill.grace {
+                    // One after another, those that multiply faster would never be all.
+                    group.kill();
+                }
+                let members = group.members();
+                found.extend(members.into_iter().filter(|one| !found.contains(one)).collect::<Vec<_>>());
+            }
             found
         };
-        let kill = &self.attempt.task.spec.kill;
-        strays::end(find, named(&kill.signal), kill.grace, &*self.clock).await.left
+        let left = strays::end(find, named(&kill.signal), kill.grace, &*self.clock).await.left;
+        if let Some(group) = &group {
+            cgroup::remove(group, Some(&self.files));
+        }
+        left
     }
 }
 
@@ -598,7 +613,7 @@ impl Talk {
         self.over(Known {
             outcome: exit::failed(None, "what kept the process was killed; its end was not seen".to_owned()),
             how: Killed::ByForce,
-            seen: Seen { at: None, lost: true },
+            seen: Seen { lost: true, ..Seen::default() },
             events: Vec::new(),
         });
     }

@@ -8,12 +8,16 @@
 //!
 //! Every wait listens to the requests too. Nothing here decides why a child shall end.
 
+mod limits;
+
+pub(super) use limits::Limits;
+
 use super::command::Spawned;
 use super::exit::{self, failed};
 use super::home::{Identity, ProcessHome};
 use super::proc_table;
 use super::strays::{self, FIRST_LOOK, LONGEST_LOOK, PROOF};
-use crate::driver::{Attempt, Killed, RunSink, Stream};
+use crate::driver::{Attempt, Killed, RunSink, Seen, Stream};
 use punctual_clock::{Clock, Wait};
 use punctual_model::event::EventKind;
 use punctual_model::{Exit, Outcome, RunId};
@@ -57,6 +61,14 @@ pub(super) struct Supervisor {
     exit: Option<std::io::Result<ExitStatus>>,
     ending: Option<Ending>,
     drained: bool,
+    limits: Limits,
+    /// What is left behind within its limits by a leader that has gone by itself is killed until this time.
+    sweeping: Option<Sweeping>,
+}
+
+struct Sweeping {
+    until: Duration,
+    look: Duration,
 }
 
 /// An end that was asked for.
@@ -95,11 +107,19 @@ impl Supervisor {
             exit: None,
             ending: None,
             drained: false,
+            limits: Limits::default(),
+            sweeping: None,
         }
     }
 
+    /// The same, of a child with limits.
+    #[cfg(target_os = "linux")]
+    pub(super) fn within(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
     /// Watches it to its end.
-    pub(super) async fn run(mut self, stdin: Option<String>) -> Outcome {
+    pub(super) async fn run(mut self, stdin: Option<String>) -> (Outcome, Seen) {
         let (out, err, input) = (self.child.stdout.take(), self.child.stderr.take(), self.child.stdin.take());
         let (out_sink, err_sink) = (Arc::clone(&self.sink), Arc::clone(&self.sink));
         let pumps = async move {
@@ -124,8 +144,10 @@ impl Supervisor {
             self.say("its output was left open by a process outside its group");
         }
         self.home.forget(self.run);
+        let mut outcome = outcome_of(self.exit.take());
+        let out_of_memory = self.limits.close(&mut outcome);
         self.answer_all();
-        outcome_of(self.exit)
+        (outcome, Seen { out_of_memory, ..Seen::default() })
     }
 
     /// Reads what is left in the pipes; answers whether they are closed.
@@ -155,9 +177,10 @@ impl Supervisor {
 
     /// When to look at what is left, or at the clock; never, while nothing is to end.
     fn next_look(&self) -> Wait {
-        match &self.ending {
-            None => Box::pin(std::future::pending()),
-            Some(ending) => {
+        match (&self.ending, &self.sweeping) {
+            (None, None) => Box::pin(std::future::pending()),
+            (None, Some(sweeping)) => self.clock.sleep(sweeping.look),
+            (Some(ending), _) => {
                 let until_deadline = ending.deadline.saturating_sub(self.clock.monotonic());
                 // While the leader lives, its end wakes us.
                 let pause =
@@ -168,13 +191,26 @@ impl Supervisor {
     }
 
     fn is_over(&self) -> bool {
-        self.exit.is_some() && (self.ending.is_none() || self.left().is_empty())
+        self.exit.is_some()
+            && match self.ending {
+                Some(_) => self.left().is_empty(),
+                None => self.sweeping.is_none() || self.limits.members().is_empty(),
+            }
     }
 
     fn leader_gone(&mut self, status: std::io::Result<ExitStatus>) {
         self.exit = Some(status);
         if self.ending.is_none() {
-            let left = self.left_in_group();
+            let (mut left, limited) = (self.left_in_group(), self.limits.members());
+            if !limited.is_empty() {
+                // Within its limits is within its run, also outside of the group.
+                let until = self.clock.monotonic().saturating_add(PROOF);
+                self.sweeping = Some(Sweeping { until, look: FIRST_LOOK });
+                left.extend(limited.iter().map(|one| one.pid));
+                left.sort_unstable();
+                left.dedup();
+                self.limits.kill();
+            }
             if !left.is_empty() {
                 // Gone in between is what is wanted.
                 let _ = self.group(Signal::KILL);
@@ -203,6 +239,8 @@ impl Supervisor {
                         }
                     }
                     None => {
+                        // The rest of a leader that has gone by itself is being killed; now that is waited for.
+                        self.sweeping = None;
                         let answers = vec![answer];
                         let how = Killed::ByItself;
                         self.ending = Some(Ending { answers, deadline, how, look: FIRST_LOOK });
@@ -216,6 +254,19 @@ impl Supervisor {
     /// Looks at the clock, and what is past its deadline is dealt with.
     fn look(&mut self) {
         let now = self.clock.monotonic();
+        if self.ending.is_none()
+            && let Some(sweeping) = &mut self.sweeping
+        {
+            sweeping.look = (sweeping.look * 2).min(LONGEST_LOOK);
+            if now >= sweeping.until {
+                // To wait for ever for what cannot be ended would hold the run and its seat for ever.
+                self.sweeping = None;
+                let left: Vec<i32> = self.limits.members().iter().map(|one| one.pid).collect();
+                self.say(&format!("processes of it could not be ended: {left:?}"));
+            } else {
+                self.limits.kill();
+            }
+        }
         let Some(ending) = &mut self.ending else { return };
         ending.look = (ending.look * 2).min(LONGEST_LOOK);
         if now < ending.deadline {
@@ -262,8 +313,19 @@ impl Supervisor {
     fn send(&self, signal: Signal) {
         // A group that is gone is what is wanted.
         let _ = self.group(signal);
-        for stray in self.outside() {
-            strays::send(stray, signal);
+        let outside = self.outside();
+        for stray in &outside {
+            strays::send(*stray, signal);
+        }
+        if signal == Signal::KILL {
+            self.limits.kill();
+        } else {
+            // A second one means "now" to many programs.
+            let has_it = |pid| {
+                let in_group = |stat: proc_table::Stat| stat.group == self.leader.pid;
+                outside.iter().any(|stray| stray.pid == pid) || proc_table::stat(pid).is_some_and(in_group)
+            };
+            self.limits.signal(signal, has_it);
         }
     }
 
@@ -277,6 +339,9 @@ impl Supervisor {
     fn left(&self) -> Vec<i32> {
         let mut left = self.left_in_group();
         left.extend(self.outside().iter().map(|stray| stray.pid));
+        left.extend(self.limits.members().iter().map(|one| one.pid));
+        left.sort_unstable();
+        left.dedup();
         left
     }
 

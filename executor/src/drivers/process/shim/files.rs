@@ -4,10 +4,12 @@
 //! RUN.ATTEMPT.state   who the shim and its work are; written before the work begins
 //! RUN.ATTEMPT.end     how the work ended; written, synced and renamed, if no daemon was there to be told
 //! RUN.ATTEMPT.sock    where a shim listens whose daemon has gone
+//! RUN.ATTEMPT.group   its control group, if it has limits; also without a shim, and until the group is gone
 //! ```
 //!
 //! All are removed once the end is recorded.
 
+use super::super::cgroup::Group;
 use super::super::home::Identity;
 use super::messages::End;
 use punctual_model::RunId;
@@ -79,12 +81,28 @@ impl Files {
         self.path("sock")
     }
 
+    /// Not synced: groups do not outlive the machine's boot either.
+    pub(crate) fn write_group(&self, group: &Group) -> io::Result<()> {
+        private(&self.path("group"))?.write_all(&super::messages::line(group))
+    }
+
+    /// The group of the attempt, which may be gone; none if there is no note that is whole and of this attempt.
+    pub(crate) fn group(&self) -> Option<Group> {
+        let group: Group = serde_json::from_slice(&std::fs::read(self.path("group")).ok()?).ok()?;
+        group.is_of(&self.name).then_some(group)
+    }
+
+    /// The group is gone.
+    pub(crate) fn remove_group(&self) {
+        self.remove_each(&["group"]);
+    }
+
     /// Removes what stands for a living shim.
     pub(super) fn remove_living(&self) {
         self.remove_each(&["state", "sock"]);
     }
 
-    /// Removes everything. What cannot be removed is garbage that the next start sweeps.
+    /// Removes everything but the note of a group, which goes with the group. What cannot be removed is garbage that the next start sweeps.
     pub(crate) fn remove(&self) {
         self.remove_each(&["state", "sock", "end", "end.new"]);
     }

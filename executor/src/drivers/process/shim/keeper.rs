@@ -11,8 +11,10 @@
 //! One loop over one `poll`. It decides nothing about the run but what was ordered: when the time is up while no
 //! daemon is there to say so.
 
+use super::super::cgroup::{self, Group};
 use super::super::control::Step;
 use super::super::home::Identity;
+use super::super::proc_table::Stat;
 use super::super::strays::{self, FIRST_LOOK, LONGEST_LOOK, PROOF};
 use super::super::supervisor::{DRAIN, PIPE};
 use super::birth::{self, Born, Stillborn};
@@ -109,6 +111,8 @@ struct Keeper {
     /// When its time is up.
     deadline: Option<Duration>,
     kill: (Signal, Duration),
+    /// If it has limits. Nobody of it is anywhere else.
+    group: Option<Group>,
     ending: Option<Ending>,
     /// What is left behind by a leader that has gone by itself is killed until this time.
     sweeping_until: Option<Duration>,
@@ -183,6 +187,7 @@ impl Keeper {
                 Signal::from_named_raw(about.signal).unwrap_or(Signal::TERM),
                 Duration::from_millis(about.grace),
             ),
+            group: about.control.cgroup,
             ending: None,
             sweeping_until: None,
             looked: Duration::ZERO,
@@ -315,6 +320,13 @@ impl Keeper {
     /// Ends what is to end and has not.
     fn look_at_the_rest(&mut self, now: Duration) {
         (self.looked, self.look) = (now, (self.look * 2).min(LONGEST_LOOK));
+        if self.group.is_some() {
+            // Who is within its limits and no child of ours ends without a signal to us.
+            self.reap();
+            if self.is_empty {
+                return;
+            }
+        }
         let Some(ending) = &mut self.ending else {
             let left = tree::below(self.me);
             if self.sweeping_until.is_some_and(|until| until <= now) {
@@ -322,7 +334,7 @@ impl Keeper {
                 self.said.push(format!("processes of it could not be ended: {:?}", tree::pids(&left)));
                 self.nothing_left();
             } else {
-                send(&left, Signal::KILL);
+                self.kill(&left);
             }
             return;
         };
@@ -359,7 +371,11 @@ impl Keeper {
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => break,
-                Err(_) => return self.nothing_left(),
+                Err(_) if self.group.as_ref().is_none_or(|group| group.members().is_empty()) => {
+                    return self.nothing_left();
+                }
+                // Somebody else has put others within its limits.
+                Err(_) => break,
             }
         }
         if self.exit.is_none() {
@@ -376,7 +392,7 @@ impl Keeper {
                     }
                     (self.looked, self.look) = (time::monotonic(), FIRST_LOOK);
                     self.sweeping_until = Some(self.looked.saturating_add(PROOF));
-                    send(&left, Signal::KILL);
+                    self.kill(&left);
                 }
             }
             Some(ending) if ending.by_force => self.signal_all(Signal::KILL),
@@ -538,7 +554,17 @@ impl Keeper {
             let _ = rustix::process::kill_process_group(self.leader, signal);
             rest.retain(|stat| stat.group != self.leader.as_raw_nonzero().get());
         }
-        send(&rest, signal);
+        if signal == Signal::KILL {
+            self.kill(&rest);
+        } else {
+            send(&rest, signal);
+        }
+    }
+
+    /// Kills these, and at once with them all that are within the limits.
+    fn kill(&self, these: &[Stat]) {
+        self.group.iter().for_each(Group::kill);
+        send(these, Signal::KILL);
     }
 
     fn tell(&mut self, message: &Tell) {
@@ -549,6 +575,10 @@ impl Keeper {
 
     /// Closes the output and tells the end.
     fn finish(&mut self) {
+        let out_of_memory = self.group.as_ref().map_or(0, Group::out_of_memory);
+        if let Some(group) = self.group.take() {
+            cgroup::remove(&group, Some(&self.files));
+        }
         let written = self.writer.take().map(|writer| writer.finish(time::wall())).unwrap_or_default();
         let end = End {
             token: self.token.clone(),
@@ -557,6 +587,7 @@ impl Keeper {
             signal: self.exit.and_then(WaitStatus::terminating_signal),
             timed_out: self.timed_out,
             by_force: self.ending.as_ref().is_some_and(|ending| ending.by_force),
+            out_of_memory,
             output: written.summary,
             output_error: written.error,
             said: std::mem::take(&mut self.said),
@@ -593,6 +624,6 @@ impl Keeper {
     }
 }
 
-fn send(to: &[super::super::proc_table::Stat], signal: Signal) {
+fn send(to: &[Stat], signal: Signal) {
     tree::identities(to).into_iter().for_each(|identity| strays::send(identity, signal));
 }

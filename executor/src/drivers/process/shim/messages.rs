@@ -61,6 +61,8 @@ pub(crate) struct End {
     pub(crate) timed_out: bool,
     /// It did not go by itself when it was told to.
     pub(crate) by_force: bool,
+    /// How many of its processes the kernel has killed for want of memory.
+    pub(crate) out_of_memory: u64,
     /// What the run wrote.
     pub(crate) output: Option<OutputSummary>,
     pub(crate) output_error: Option<String>,

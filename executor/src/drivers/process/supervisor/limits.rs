@@ -1,0 +1,63 @@
+//! What a supervisor does about the control group of its child, if that has limits; on systems without control groups
+//! no child has any.
+
+use super::super::home::Identity;
+#[cfg(target_os = "linux")]
+use super::super::{cgroup::Held, exit};
+#[cfg(target_os = "linux")]
+use crate::driver::Attempt;
+use punctual_model::Outcome;
+use rustix::process::Signal;
+
+/// The group, if there is one. Dropped, it ends with all that is in it.
+#[derive(Default)]
+pub(in super::super) struct Limits {
+    #[cfg(target_os = "linux")]
+    group: Option<(Held, Attempt)>,
+}
+
+#[cfg(target_os = "linux")]
+impl Limits {
+    pub(in super::super) fn of(attempt: &Attempt, held: Option<Held>) -> Self {
+        Self { group: held.map(|held| (held, attempt.clone())) }
+    }
+
+    /// Everything that lives in it.
+    pub(super) fn members(&self) -> Vec<Identity> {
+        self.group.as_ref().map(|(held, _)| held.group().members()).unwrap_or_default()
+    }
+
+    pub(super) fn kill(&self) {
+        self.group.iter().for_each(|(held, _)| held.group().kill());
+    }
+
+    pub(super) fn signal(&self, signal: Signal, but: impl Fn(i32) -> bool) {
+        self.group.iter().for_each(|(held, _)| held.group().signal(signal, &but));
+    }
+
+    /// Nothing is in it any more: what it has counted goes into the record, and it goes.
+    /// Answers whether its memory was not enough.
+    pub(super) fn close(&mut self, outcome: &mut Outcome) -> bool {
+        let Some((held, attempt)) = self.group.take() else { return false };
+        let killed = held.group().out_of_memory();
+        exit::killed_for_memory(outcome, killed, &attempt);
+        held.remove();
+        killed > 0
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(clippy::unused_self, reason = "there is nothing to be asked for")]
+impl Limits {
+    pub(super) fn members(&self) -> Vec<Identity> {
+        Vec::new()
+    }
+
+    pub(super) fn kill(&self) {}
+
+    pub(super) fn signal(&self, _signal: Signal, _but: impl Fn(i32) -> bool) {}
+
+    pub(super) fn close(&mut self, _outcome: &mut Outcome) -> bool {
+        false
+    }
+}
