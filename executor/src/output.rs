@@ -1,13 +1,15 @@
 //! What runs write: one append-only file a run, whichever attempt wrote it.
 //!
 //! Of a run that writes more than its cap the beginning and the newest are kept: up to half the cap in that
-//! file, the rest in two parts beside it that take turns. Attempts write through their sink, or a process of
-//! their own does; all that both know is in the files. Whoever shows output reads here: the whole, the tail,
+//! file, the rest in two parts beside it that take turns; or, where the task says so, as many files of one size as
+//! it wants, the newest. Attempts write through their sink, or a process of their own does; all that both know is
+//! in the files. Whoever shows output reads here: the whole, the tail,
 //! or following a run that is at work. Decides nothing about retention; it removes the runs that it is told to.
 //! Never touches the store.
 
 mod follow;
 mod frame;
+mod layout;
 mod part;
 mod place;
 mod reader;
@@ -16,6 +18,7 @@ mod search;
 mod writer;
 
 pub use frame::{Content, Frame};
+pub(crate) use layout::Layout;
 pub(crate) use place::{Made, create, path_of, remove};
 pub use reader::Reader;
 pub use search::Search;
@@ -23,7 +26,8 @@ pub(crate) use writer::{Writer, Written};
 
 use follow::Follow;
 use futures_util::stream::{BoxStream, StreamExt as _, unfold};
-use place::{Buffer, Bytes, EXTENSIONS, extension, replace};
+use part::Part;
+use place::{Buffer, Bytes, extension};
 use punctual_clock::Clock;
 use punctual_model::RunId;
 use punctual_store::fjall::FreeSpace;
@@ -56,7 +60,7 @@ struct Shared {
 #[derive(Debug)]
 enum Kind {
     Directory(PathBuf),
-    Memory(Mutex<HashMap<(RunId, &'static str), Buffer>>),
+    Memory(Mutex<HashMap<(RunId, usize), Buffer>>),
 }
 
 impl Outputs {
@@ -107,8 +111,8 @@ impl Outputs {
         }
     }
 
-    pub(crate) fn writer(&self, run: RunId, cap: u64) -> Writer {
-        Writer::new(self.clone(), run, cap)
+    pub(crate) fn writer(&self, run: RunId, layout: Layout) -> Writer {
+        Writer::new(self.clone(), run, layout)
     }
 
     /// Reads a run's output from its beginning. The reader blocks on the disk; no output is none.
@@ -166,16 +170,27 @@ impl Outputs {
     /// # Errors
     /// The first error; the others were tried all the same.
     pub fn remove(&self, runs: &[RunId]) -> io::Result<()> {
-        let mut result = Ok(());
-        for (run, extension) in runs.iter().flat_map(|run| EXTENSIONS.map(|extension| (*run, extension))) {
-            match &self.shared.kind {
-                Kind::Directory(root) => {
-                    result = result.and(remove(&path_of(root, run, extension), root));
+        match &self.shared.kind {
+            Kind::Directory(root) => {
+                runs.iter().fold(Ok(()), |result, run| result.and(place::remove_all(root, *run)))
+            }
+            Kind::Memory(all) => {
+                let mut all = lock(all);
+                for run in runs {
+                    let slots =
+                        (0..place::MOST_SLOTS).take_while(|slot| all.remove(&(*run, *slot)).is_some());
+                    let _ = slots.count();
                 }
-                Kind::Memory(all) => drop(lock(all).remove(&(run, extension))),
+                Ok(())
             }
         }
-        result
+    }
+
+    /// Whether anything of a run's output is there. Blocks on the disk.
+    #[must_use]
+    pub fn is_kept(&self, run: RunId) -> bool {
+        // An error is told by whoever reads.
+        !matches!(self.open_to_read(run, 0), Ok(None))
     }
 
     /// Takes room on the disk for so many bytes.
@@ -183,52 +198,72 @@ impl Outputs {
         self.shared.reserve.as_ref().map_or(Ok(()), |reserve| reserve.take(bytes))
     }
 
-    fn open_to_read(&self, run: RunId, part: u64) -> io::Result<Option<Bytes>> {
+    fn open_to_read(&self, run: RunId, slot: usize) -> io::Result<Option<Bytes>> {
         match &self.shared.kind {
-            Kind::Directory(root) => match File::open(path_of(root, run, extension(part))) {
+            Kind::Directory(root) => match File::open(path_of(root, run, &extension(slot))) {
                 Ok(file) => Ok(Some(Bytes::File(Arc::new(file)))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error),
             },
-            Kind::Memory(all) => Ok(lock(all).get(&(run, extension(part))).cloned().map(Bytes::Memory)),
+            Kind::Memory(all) => Ok(lock(all).get(&(run, slot)).cloned().map(Bytes::Memory)),
         }
     }
 
-    /// Opens a part to append to it; a new one behind the head takes the place of the one before the last.
-    fn open_to_write(&self, run: RunId, part: u64, anew: bool) -> io::Result<(Bytes, Made)> {
+    /// The parts of a run's output behind the head, by their places; those that are not whole are passed over.
+    fn parts(&self, run: RunId) -> impl Iterator<Item = io::Result<Part>> {
+        let mut before_is_empty = false;
+        (1..place::MOST_SLOTS)
+            .map_while(move |slot| {
+                if !place::is_to_be_looked_at(slot, before_is_empty) {
+                    return None;
+                }
+                let opened = self.open_to_read(run, slot);
+                before_is_empty = matches!(opened, Ok(None));
+                let part = opened.and_then(|bytes| bytes.map_or(Ok(None), |bytes| Part::at(slot, bytes)));
+                Some(part.transpose())
+            })
+            .flatten()
+    }
+
+    /// Opens a part to append to it.
+    fn open_to_write(&self, run: RunId, slot: usize) -> io::Result<(Bytes, Made)> {
         match &self.shared.kind {
             Kind::Directory(root) => {
-                let path = path_of(root, run, extension(part));
-                let (file, made) = if anew { replace(&path)? } else { create(&path)? };
+                let (file, made) = create(&path_of(root, run, &extension(slot)))?;
                 Ok((Bytes::File(Arc::new(file)), made))
             }
             Kind::Memory(all) => {
-                let mut all = lock(all);
-                if anew {
-                    all.remove(&(run, extension(part)));
-                }
-                let bytes = Arc::clone(all.entry((run, extension(part))).or_default());
+                let bytes = Arc::clone(lock(all).entry((run, slot)).or_default());
                 Ok((Bytes::Memory(bytes), Made::Nothing))
             }
         }
     }
 
-    /// Makes these parts of a run's output durable, with those names that lead to them and are new.
-    fn sync(&self, run: RunId, parts: &[(Bytes, Made)]) -> io::Result<()> {
-        let Kind::Directory(root) = &self.shared.kind else { return Ok(()) };
-        let mut names = 0;
-        for (bytes, made) in parts {
-            if let Bytes::File(file) = bytes {
-                file.sync_data()?;
+    /// Puts a part with these bytes in the place of whatever is there.
+    fn replace(&self, run: RunId, slot: usize, begun: &[u8]) -> io::Result<Bytes> {
+        match &self.shared.kind {
+            Kind::Directory(root) => Ok(Bytes::File(Arc::new(place::replace(root, run, slot, begun)?))),
+            Kind::Memory(all) => {
+                let bytes = Buffer::new(Mutex::new(begun.to_vec()));
+                lock(all).insert((run, slot), Arc::clone(&bytes));
+                Ok(Bytes::Memory(bytes))
             }
-            names = names.max(match made {
-                Made::Nothing => 0,
-                Made::File => 1,
-                // Up to the directory that holds `output` itself.
-                Made::Directories => 4,
-            });
         }
-        for directory in path_of(root, run, extension(0)).ancestors().skip(1).take(names) {
+    }
+
+    /// Makes the parts at these places durable, with those names that lead to them and are new.
+    fn sync(&self, run: RunId, slots: impl Iterator<Item = usize>, made: Made) -> io::Result<()> {
+        let Kind::Directory(root) = &self.shared.kind else { return Ok(()) };
+        for slot in slots {
+            File::open(path_of(root, run, &extension(slot)))?.sync_data()?;
+        }
+        let names = match made {
+            Made::Nothing => 0,
+            Made::File => 1,
+            // Up to the directory that holds `output` itself.
+            Made::Directories => 4,
+        };
+        for directory in path_of(root, run, &extension(0)).ancestors().skip(1).take(names) {
             File::open(directory)?.sync_all()?;
         }
         Ok(())
@@ -249,5 +284,4 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-#[path = "output/tests.rs"]
 mod tests;

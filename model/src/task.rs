@@ -348,16 +348,18 @@ impl Default for Retention {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Output {
-    /// At so many bytes a new file begins; none, the default, means one file a run.
+    /// At so many bytes a new file begins, and only the newest files are kept; none, the default, means that of a run
+    /// that writes more than [`TaskSpec::max_output`] the beginning is kept as well as the newest.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotate_at: Option<u64>,
-    /// Most files of a run, the newest are kept; needs `rotate_at`. None means all, up to `max_output`.
+    /// Most files of a run; needs `rotate_at`. None means as many as `max_output` has room for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub files: Option<u32>,
-    /// How long the output of a finished run is kept; none means as long as its record.
+    /// How long the output of a finished run is kept, looked at once an hour; none means as long as its record.
     #[serde(with = "duration::optional", skip_serializing_if = "Option::is_none")]
     pub age: Option<Duration>,
-    /// Of how many finished runs the output is kept, the newest first; none means of all that have a record.
+    /// Of how many finished runs the output is kept, the newest first; none means of all that have a record. A tenth
+    /// more may stand until it is looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runs: Option<u32>,
 }
@@ -365,8 +367,14 @@ pub struct Output {
 impl Output {
     /// Least [`Self::rotate_at`]: below it there are more files than text.
     pub const MIN_ROTATE: u64 = 64 << 10;
-    /// Most [`Self::files`] of a run.
-    pub const MAX_FILES: u32 = 1000;
+    /// Most [`Self::files`] of a run: whoever looks for the next one looks at each.
+    pub const MAX_FILES: u32 = 100;
+
+    /// Whether output is to go before the record of its run.
+    #[must_use]
+    pub fn goes_early(&self) -> bool {
+        self.age.is_some() || self.runs.is_some()
+    }
 }
 
 /// What changes with a task's runs. No part of the definition: it moves without a new revision.

@@ -140,6 +140,11 @@ fn what_is_done_around_the_work_is_judged_with_its_place() {
     check(|spec| spec.stats_every = Some(Duration::from_millis(999)), &["stats_every"]);
     check(|spec| spec.output.files = Some(2), &["output.files"]);
     check(|spec| spec.output.rotate_at = Some(10), &["output.rotate_at"]);
+    check(|spec| (spec.output.rotate_at, spec.output.files) = (Some(1 << 20), Some(10)), &[]);
+    check(|spec| (spec.output.rotate_at, spec.output.files) = (Some(1 << 20), Some(11)), &["output.files"]);
+    check(|spec| spec.output.rotate_at = Some(spec.max_output + 1), &["output.rotate_at"]);
+    check(|spec| spec.output.rotate_at = Some(100_000), &["output.rotate_at"]);
+    check(|spec| (spec.output.age, spec.output.runs) = (Some(Duration::from_secs(60)), Some(3)), &[]);
     check(
         |spec| (spec.output.age, spec.output.runs) = (Some(Duration::ZERO), Some(0)),
         &["output.age", "output.runs"],

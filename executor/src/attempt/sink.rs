@@ -2,7 +2,7 @@
 
 use crate::driver::{Attempt, RunSink, Stream};
 use crate::engine::Engine;
-use crate::output::{Outputs, Writer, Written};
+use crate::output::{Layout, Outputs, Writer, Written};
 use crate::registry::Registry;
 use punctual_clock::Clock;
 use punctual_model::RunId;
@@ -33,7 +33,7 @@ impl Sink {
             fence: Fence::of(&attempt.run),
             outputs: engine.outputs.clone(),
             registry: Arc::clone(&engine.registry),
-            writer: Mutex::new(Some(engine.outputs.writer(run, attempt.task.spec.max_output))),
+            writer: Mutex::new(Some(engine.outputs.writer(run, Layout::of(&attempt.task.spec)))),
         }
     }
 

@@ -13,6 +13,9 @@ pub(super) const MAGIC: [u8; 8] = *b"PNCTOUT1";
 /// Bytes before the payload of a frame.
 pub(super) const HEADER: usize = 25;
 
+/// Bytes of the frame that a part behind the head begins with.
+pub(super) const START: usize = HEADER + 16;
+
 /// Largest payload of one frame; longer writes are split, so that a reader's memory is bounded.
 pub(super) const MAX_PAYLOAD: usize = 64 << 10;
 

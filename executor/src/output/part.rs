@@ -1,11 +1,32 @@
 //! Reads the frames of one part of a run's output, with bounded memory; knows nothing of the other parts.
 
-use super::frame::{self, Frame, MAGIC, MAX_PAYLOAD, Parsed, Start};
+use super::frame::{self, Frame, MAGIC, MAX_PAYLOAD, Parsed, START, Start};
 use super::place::Bytes;
 use std::io;
 
 /// Bytes read at once; a frame of full size and the next one's header fit.
 const CHUNK: usize = 2 * MAX_PAYLOAD;
+
+/// A part behind the head.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// Its place.
+    pub(super) slot: usize,
+    pub(super) bytes: Bytes,
+    pub(super) start: Start,
+}
+
+impl Part {
+    /// What lies at a place; none if it is not whole.
+    pub(super) fn at(slot: usize, bytes: Bytes) -> io::Result<Option<Self>> {
+        let mut begun = [0; MAGIC.len() + START];
+        let read = bytes.read_at(&mut begun, 0)?;
+        Ok(match begun[..read].strip_prefix(&MAGIC).map(frame::parse) {
+            Some(Parsed::Start(start, _)) => Some(Self { slot, bytes, start }),
+            _ => None,
+        })
+    }
+}
 
 /// Reads frames in order. Blocks on the disk.
 #[derive(Debug)]
@@ -28,20 +49,12 @@ impl PartReader {
         self.offset
     }
 
-    /// What this part begins with; none for the head, or if it is not whole. To be asked first.
-    pub(super) fn start(&mut self) -> io::Result<Option<Start>> {
-        Ok(match self.next()? {
-            Some(Item::Start(start)) => Some(start),
-            Some(Item::Frame(_)) | None => None,
-        })
-    }
-
     /// The next frame; none at the end of what is there and believable. May be asked again later.
     pub(super) fn next_frame(&mut self) -> io::Result<Option<Frame>> {
         loop {
             match self.next()? {
                 Some(Item::Frame(frame)) => return Ok(Some(frame)),
-                Some(Item::Start(_)) => {}
+                Some(Item::Start) => {}
                 None => return Ok(None),
             }
         }
@@ -54,7 +67,7 @@ impl PartReader {
         loop {
             let (item, length) = match frame::parse(&self.buffer[self.parsed..]) {
                 Parsed::Frame(frame, length) => (Item::Frame(frame), length),
-                Parsed::Start(start, length) => (Item::Start(start), length),
+                Parsed::Start(_, length) => (Item::Start, length),
                 Parsed::Torn => {
                     // It may be a frame that is being written right now, or that was cut off and written
                     // anew: read again when asked again.
@@ -102,6 +115,6 @@ impl PartReader {
 }
 
 enum Item {
-    Start(Start),
+    Start,
     Frame(Frame),
 }

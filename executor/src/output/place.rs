@@ -2,8 +2,8 @@
 //!
 //! `output/<4 digits>/<2 digits>/<run id>.out`: the leading digits of an id are its time, so one directory
 //! holds the runs of 4.4 minutes and empties when retention has passed them; none grows without bound. A run
-//! that writes more than its head has room for has up to two parts more beside it, `.tail1` and `.tail2`, which
-//! take turns.
+//! that writes more than its head has room for has more parts beside it, `.tail1`, `.tail2` and on without a gap,
+//! which take turns. A new part takes its place whole, by its name.
 
 use punctual_model::RunId;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -22,33 +22,58 @@ pub(crate) fn path_of(root: &Path, run: RunId, extension: &str) -> PathBuf {
     root.join(&id[..4]).join(&id[4..6]).join(format!("{id}.{extension}"))
 }
 
-/// The extensions of all files that hold output, the head's last.
-pub(super) const EXTENSIONS: [&str; 3] = ["tail1", "tail2", "out"];
+/// Places that are looked at although the ones before them are empty.
+const SURE_SLOTS: usize = 2;
 
-/// The extension of a part of a run's output: the head is 0, and those behind it take turns.
-pub(super) fn extension(part: u64) -> &'static str {
-    match part {
-        0 => "out",
-        part if part % 2 == 1 => "tail1",
-        _ => "tail2",
+/// More places for parts than any run has.
+pub(super) const MOST_SLOTS: usize = 128;
+
+/// Where a part is: the head is in 0, those behind it wherever there was room.
+pub(super) fn extension(slot: usize) -> String {
+    match slot {
+        0 => "out".to_owned(),
+        slot => format!("tail{slot}"),
     }
 }
 
+/// The extension of a part that is being made.
+const NEW: &str = "tail.new";
+
+/// Whether there can be anything at a place, when the one before it is empty or not.
+pub(super) fn is_to_be_looked_at(slot: usize, before_is_empty: bool) -> bool {
+    slot <= SURE_SLOTS || (!before_is_empty && slot < MOST_SLOTS)
+}
+
 /// What did not exist before a file was opened, and whose name is therefore not yet durable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Made {
     Nothing,
     File,
     Directories,
 }
 
-/// Makes a file of a run anew; whoever reads what was there reads it to its end.
-pub(super) fn replace(path: &Path) -> io::Result<(File, Made)> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+/// Puts a part in its place with these bytes in it; whoever reads what stood there reads that to its end.
+pub(super) fn replace(root: &Path, run: RunId, slot: usize, bytes: &[u8]) -> io::Result<File> {
+    let new = path_of(root, run, NEW);
+    let (file, _) = create(&new)?;
+    // What a crash has left there is none of ours.
+    file.set_len(0)?;
+    file.write_all_at(bytes, 0)?;
+    std::fs::rename(&new, path_of(root, run, &extension(slot)))?;
+    Ok(file)
+}
+
+/// Removes all parts of a run's output. The head goes last, and of the others the last first: what is left by a crash
+/// is found the next time.
+pub(super) fn remove_all(root: &Path, run: RunId) -> io::Result<()> {
+    let mut last = SURE_SLOTS;
+    while last + 1 < MOST_SLOTS && path_of(root, run, &extension(last + 1)).exists() {
+        last += 1;
     }
-    create(path)
+    let slots = (0..=last).rev().map(extension);
+    std::iter::once(NEW.to_owned())
+        .chain(slots)
+        .fold(Ok(()), |result, extension| result.and(remove(&path_of(root, run, &extension), root)))
 }
 
 /// Opens a file of a run for writing, making the directories that it needs.

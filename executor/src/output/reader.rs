@@ -3,7 +3,7 @@
 
 use super::Outputs;
 use super::frame::{Content, Frame, Start};
-use super::part::PartReader;
+use super::part::{Part, PartReader};
 use punctual_model::RunId;
 use std::io;
 
@@ -62,13 +62,28 @@ impl Reader {
 
     /// The oldest part that is there behind the one at hand.
     fn next_part(&self) -> io::Result<Option<(PartReader, Start)>> {
+        let found = self.look_for_next()?;
+        match &found {
+            // While the places were looked at, a new part may have come to one that was passed already: what is then
+            // found behind a gap need not be the next one. A second look sees it.
+            Some((_, start)) if start.part > self.number.saturating_add(1) => {
+                let again = self.look_for_next()?;
+                let is_older = |(_, other): &(PartReader, Start)| other.part < start.part;
+                Ok(if again.as_ref().is_some_and(is_older) { again } else { found })
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn look_for_next(&self) -> io::Result<Option<(PartReader, Start)>> {
         let mut found: Option<(PartReader, Start)> = None;
-        for slot in [1, 2] {
-            let Some(bytes) = self.outputs.open_to_read(self.run, slot)? else { continue };
-            let mut part = PartReader::over(bytes);
-            let Some(start) = part.start()? else { continue };
+        for part in self.outputs.parts(self.run) {
+            let Part { bytes, start, .. } = part?;
             if start.part > self.number && found.as_ref().is_none_or(|(_, other)| start.part < other.part) {
-                found = Some((part, start));
+                found = Some((PartReader::over(bytes), start));
+                if start.part == self.number.saturating_add(1) {
+                    break;
+                }
             }
         }
         Ok(found)

@@ -5,6 +5,8 @@ use punctual_clock::SystemClock;
 use punctual_model::outcome::OutputSummary;
 use std::os::unix::fs::PermissionsExt;
 
+mod rotation;
+
 const AT: Timestamp = Timestamp::constant(1_767_225_600, 0);
 
 fn run(number: u64) -> RunId {
@@ -27,7 +29,7 @@ fn text(frames: &[Frame]) -> Vec<u8> {
 }
 
 fn write(outputs: &Outputs, id: RunId, cap: u64, pieces: &[(Stream, &[u8])]) -> Option<OutputSummary> {
-    let mut writer = outputs.writer(id, cap);
+    let mut writer = outputs.writer(id, Layout::capped(cap));
     for (stream, bytes) in pieces {
         writer.write(AT, *stream, bytes);
     }
@@ -83,7 +85,7 @@ fn what_is_over_the_cap_is_counted_and_marked() {
 fn xt12_a_hundred_thousand_lines_cost_no_more_each_than_one_and_leave_a_marker() {
     let (directory, outputs) = on_disk();
     let cap = 1 << 20;
-    let mut writer = outputs.writer(run(7), cap);
+    let mut writer = outputs.writer(run(7), Layout::capped(cap));
     let mut written = 0;
     for n in 0..100_000 {
         let line = format!("line {n} of a rather talkative handler\n");
@@ -103,8 +105,8 @@ fn xt12_a_hundred_thousand_lines_cost_no_more_each_than_one_and_leave_a_marker()
 }
 
 fn size_on_disk(directory: &Path, run: RunId) -> u64 {
-    let parts = EXTENSIONS.map(|part| place::path_of(&directory.join("output"), run, part));
-    parts.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|part| part.len()).sum()
+    let paths = (0..10).map(|slot| place::path_of(&directory.join("output"), run, &extension(slot)));
+    paths.filter_map(|path| std::fs::metadata(path).ok()).map(|part| part.len()).sum()
 }
 
 /// What the kept bytes of a text have to be: its beginning, the mark, its end.
@@ -176,8 +178,8 @@ fn a_torn_part_costs_what_was_torn_and_is_marked_where_more_follows() {
     let whole = numbers(30_000);
     let pieces: Vec<(Stream, &[u8])> = whole.chunks(4_000).map(|bytes| (Stream::Stdout, bytes)).collect();
     write(&outputs, run(1), cap, &pieces);
-    let good = EXTENSIONS.map(|part| {
-        let path = place::path_of(&directory.path().join("output"), run(1), part);
+    let good = [2, 1, 0].map(|slot| {
+        let path = place::path_of(&directory.path().join("output"), run(1), &extension(slot));
         let bytes = std::fs::read(&path).unwrap();
         (path, bytes)
     });
@@ -208,7 +210,7 @@ fn a_reader_that_lags_is_told_what_it_missed_and_loses_nothing_else() {
     let (_directory, disk) = on_disk();
     for outputs in [disk, Outputs::in_memory()] {
         let whole = numbers(60_000);
-        let mut writer = outputs.writer(run(1), 100_000);
+        let mut writer = outputs.writer(run(1), Layout::capped(100_000));
         let mut reader = outputs.read(run(1));
         let (mut seen, mut missed) = (Vec::new(), 0);
         for (n, bytes) in whole.chunks(1_000).enumerate() {
@@ -238,7 +240,7 @@ fn take(frame: Frame, seen: &mut Vec<u8>, missed: &mut u64) {
 #[test]
 fn single_bytes_do_not_make_a_file_many_times_its_cap() {
     let (directory, outputs) = on_disk();
-    let mut writer = outputs.writer(run(7), 10_000);
+    let mut writer = outputs.writer(run(7), Layout::capped(10_000));
     for _ in 0..100_000 {
         writer.write(AT, Stream::Stdout, b"x");
     }
@@ -290,7 +292,7 @@ fn an_error_is_told_once_and_drops_what_follows() {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("output");
     std::fs::write(&root, b"a file where a directory should be").unwrap();
-    let mut writer = Outputs::in_directory(&root).writer(run(1), 100);
+    let mut writer = Outputs::in_directory(&root).writer(run(1), Layout::capped(100));
     writer.write(AT, Stream::Stdout, b"gone");
     writer.write(AT, Stream::Stdout, b" too");
     let written = writer.finish(AT);
@@ -316,7 +318,7 @@ async fn a_follower_sees_what_was_there_what_comes_and_the_end() {
         let (end, ended) = tokio::sync::oneshot::channel::<()>();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
         let mut stream = outputs.follow(run(1), 1, clock, async { drop(ended.await) });
-        let mut writer = outputs.writer(run(1), 10_000);
+        let mut writer = outputs.writer(run(1), Layout::capped(10_000));
         writer.write(AT, Stream::Stdout, b"before it was asked for");
         writer.write(AT, Stream::Stdout, b"one");
         assert_eq!(stream.next().await.unwrap().unwrap().content.show().as_ref(), b"one");
@@ -349,7 +351,7 @@ async fn a_follower_sees_what_another_process_writes_through_all_parts() {
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
     let mut stream = outputs.follow(run(1), 0, clock, async { drop(ended.await) });
-    let mut writer = elsewhere.writer(run(1), 80_000);
+    let mut writer = elsewhere.writer(run(1), Layout::capped(80_000));
     let (mut seen, mut missed) = (Vec::new(), 0);
     for bytes in whole.chunks(9_000) {
         writer.write(AT, Stream::Stdout, bytes);

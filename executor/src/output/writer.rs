@@ -8,7 +8,7 @@
 use super::frame::{self, HEADER, MAGIC, MAX_PAYLOAD, Start};
 use super::part::PartReader;
 use super::place::Bytes;
-use super::{Content, Made, Outputs};
+use super::{Content, Layout, Made, Outputs};
 use crate::driver::Stream;
 use jiff::Timestamp;
 use punctual_model::RunId;
@@ -19,27 +19,12 @@ use std::io;
 /// it is never larger than twice the cap.
 const LEAST_COUNT: u64 = HEADER as u64;
 
-/// The least cap of which a part is for the newest output. Below it a part would hold a few lines, so the whole
-/// cap is for the beginning and what follows is dropped.
-const LEAST_ROTATED: u64 = 64 << 10;
-
-/// What of the cap a part may hold, where the newest is kept: half of it for the beginning, a quarter for each
-/// of the two that take turns, so that nothing is lost up to the cap, and behind it at least the newest quarter
-/// of the cap is there.
-fn share(cap: u64, part: u64) -> u64 {
-    match part {
-        _ if cap < LEAST_ROTATED => cap,
-        0 => cap - 2 * (cap / 4),
-        _ => cap / 4,
-    }
-}
-
 /// The output of one attempt.
 #[derive(Debug)]
 pub(crate) struct Writer {
     outputs: Outputs,
     run: RunId,
-    cap: u64,
+    layout: Layout,
     open: Option<Open>,
     error: Option<String>,
     /// Of this attempt: over a cap that leaves no room for the newest, or after an error.
@@ -60,10 +45,20 @@ struct Open {
     counted: u64,
     /// Bytes of the run so far, whatever became of them, through all attempts.
     position: u64,
-    /// Those kept in the head, in the part before the last, and in the last.
-    kept: [u64; 3],
-    /// What has to be made durable: the parts written to, by the same places.
-    written: [Option<(Bytes, Made)>; 3],
+    /// The parts that hold something, the oldest first; the last one is written to.
+    held: Vec<Held>,
+    /// What was made on the way.
+    made: Made,
+}
+
+/// A part that holds output.
+#[derive(Debug)]
+struct Held {
+    slot: usize,
+    /// Bytes of the run in it.
+    kept: u64,
+    /// It may not be durable yet.
+    is_written: bool,
 }
 
 /// What an attempt wrote, and what went wrong with keeping it.
@@ -76,8 +71,8 @@ pub(crate) struct Written {
 }
 
 impl Writer {
-    pub(super) fn new(outputs: Outputs, run: RunId, cap: u64) -> Self {
-        Self { outputs, run, cap, open: None, error: None, dropped: 0, buffer: Vec::new() }
+    pub(super) fn new(outputs: Outputs, run: RunId, layout: Layout) -> Self {
+        Self { outputs, run, layout, open: None, error: None, dropped: 0, buffer: Vec::new() }
     }
 
     /// Takes a piece of output.
@@ -111,13 +106,13 @@ impl Writer {
             Some(open) => open,
             None => self.open.insert(Open::new(&self.outputs, self.run)?),
         };
-        if open.counted >= share(self.cap, open.part) {
-            if self.cap < LEAST_ROTATED {
+        if open.counted >= self.layout.share(open.part) {
+            if self.layout.is_one() {
                 return Ok(0);
             }
-            open.turn(&self.outputs, self.run, at)?;
+            open.turn(&self.outputs, self.run, self.layout, at)?;
         }
-        let room = share(self.cap, open.part).saturating_sub(open.counted);
+        let room = self.layout.share(open.part).saturating_sub(open.counted);
         let taken = data.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         self.buffer.clear();
         frame::put_bytes(&mut self.buffer, open.sequence, at, stream, &data[..taken]);
@@ -132,7 +127,7 @@ impl Writer {
     pub(crate) fn finish(mut self, at: Timestamp) -> Written {
         let mut summary = OutputSummary { bytes: 0, dropped: self.dropped };
         if let Some(open) = &mut self.open {
-            let kept = open.kept.iter().sum();
+            let kept = open.held.iter().map(|held| held.kept).sum();
             summary.bytes = kept;
             summary.dropped = summary.dropped.saturating_add(open.position.saturating_sub(kept));
             let mut close = || {
@@ -141,8 +136,8 @@ impl Writer {
                     frame::put_dropped(&mut self.buffer, open.sequence, at, self.dropped);
                     open.put(&self.buffer)?;
                 }
-                let written: Vec<_> = open.written.iter().flatten().cloned().collect();
-                self.outputs.sync(self.run, &written)
+                let written = open.held.iter().filter(|held| held.is_written).map(|held| held.slot);
+                self.outputs.sync(self.run, written, open.made)
             };
             if let Err(error) = close() {
                 self.error.get_or_insert_with(|| error.to_string());
@@ -164,54 +159,46 @@ impl Writer {
 impl Open {
     /// Opens the files of a run, finds their end, and cuts off what a crash tore.
     fn new(outputs: &Outputs, run: RunId) -> io::Result<Self> {
-        let (bytes, made) = outputs.open_to_write(run, 0, false)?;
-        let mut open = Self {
-            part: 0,
-            bytes,
-            end: 0,
-            sequence: 0,
-            counted: 0,
-            position: 0,
-            kept: [0; 3],
-            written: [None, None, None],
-        };
-        open.written[0] = Some((open.bytes.clone(), made));
-        open.scan(PartReader::over(open.bytes.clone()), 0)?;
+        let (bytes, made) = outputs.open_to_write(run, 0)?;
+        let mut open =
+            Self { part: 0, bytes, end: 0, sequence: 0, counted: 0, position: 0, held: Vec::new(), made };
+        let head = open.bytes.clone();
+        open.scan(head, 0)?;
         if open.end == 0 {
             open.bytes.truncate(0)?;
             open.put_raw(&MAGIC)?;
         }
-        let mut tails = Vec::new();
-        for slot in [1, 2] {
-            let Some(bytes) = outputs.open_to_read(run, slot)? else { continue };
-            let mut reader = PartReader::over(bytes);
-            // One whose beginning is not whole is the next to be made anew.
-            if let Some(start) = reader.start()? {
-                tails.push((reader, start));
-            }
+        // One whose beginning is not whole is among the next to be made anew.
+        let mut parts = outputs.parts(run).collect::<io::Result<Vec<_>>>()?;
+        parts.sort_unstable_by_key(|part| part.start.part);
+        if !parts.is_empty() {
+            // A head with nothing in it marks what has been dropped.
+            open.held.retain(|head| head.kept > 0);
         }
-        tails.sort_unstable_by_key(|(_, start)| start.part);
-        let last = tails.len();
-        for (n, (reader, start)) in tails.into_iter().enumerate() {
-            let place = if n + 1 == last { 2 } else { 1 };
-            let (bytes, made) = outputs.open_to_write(run, start.part, false)?;
-            open.written[place] = Some((bytes.clone(), made));
-            (open.part, open.bytes, open.counted) = (start.part, bytes, 0);
-            (open.sequence, open.position) = (start.sequence, start.position);
-            open.scan(reader, place)?;
+        for part in parts {
+            (open.part, open.counted) = (part.start.part, 0);
+            (open.sequence, open.position) = (part.start.sequence, part.start.position);
+            open.scan(part.bytes, part.slot)?;
+        }
+        if let Some(last) = open.held.last_mut() {
+            last.is_written = true;
+            if last.slot != 0 {
+                open.bytes = outputs.open_to_write(run, last.slot)?.0;
+            }
         }
         open.bytes.truncate(open.end)?;
         Ok(open)
     }
 
     /// Counts what stands in a part, and finds its end.
-    fn scan(&mut self, mut reader: PartReader, place: usize) -> io::Result<()> {
+    fn scan(&mut self, bytes: Bytes, slot: usize) -> io::Result<()> {
+        let (mut reader, mut kept) = (PartReader::over(bytes), 0);
         while let Some(frame) = reader.next_frame()? {
             self.sequence = frame.sequence.saturating_add(1);
             match frame.content {
                 Content::Bytes { bytes, .. } => {
                     let length = bytes.len() as u64;
-                    self.kept[place] += length;
+                    kept += length;
                     self.counted += length.max(LEAST_COUNT);
                     self.position = self.position.saturating_add(length);
                 }
@@ -219,26 +206,49 @@ impl Open {
             }
         }
         self.end = reader.offset();
+        self.held.push(Held { slot, kept, is_written: false });
         Ok(())
     }
 
-    /// Goes on in a new part, in the place of the one before the last.
-    fn turn(&mut self, outputs: &Outputs, run: RunId, at: Timestamp) -> io::Result<()> {
+    /// Goes on in a new part. Only when that is there goes what has to go: a crash in between leaves a part too many,
+    /// which the next turn sees, and never one too few.
+    fn turn(&mut self, outputs: &Outputs, run: RunId, layout: Layout, at: Timestamp) -> io::Result<()> {
+        let head = self.held.iter().position(|held| held.slot == 0);
+        let behind = self.held.len() - usize::from(head.is_some());
+        let turn = layout.turn(head.is_some(), behind);
+        let oldest = self.held.iter().position(|held| held.slot != 0).filter(|_| turn.drops_oldest);
+        let slot = match oldest {
+            Some(oldest) => self.held[oldest].slot,
+            None => self.free_slot(),
+        };
         let part = self.part.saturating_add(1);
-        let (bytes, made) = outputs.open_to_write(run, part, true)?;
-        // What stood before the last has gone with its file.
-        (self.kept[1], self.kept[2]) = (self.kept[2], 0);
-        self.written[1] = self.written[2].replace((bytes.clone(), made));
-        (self.part, self.bytes, self.end, self.counted) = (part, bytes, 0, 0);
         let mut start = Vec::new();
         frame::put_start(&mut start, Start { sequence: self.sequence, at, part, position: self.position });
-        self.put_raw(&start)
+        let bytes = outputs.replace(run, slot, &start)?;
+        if let Some(oldest) = oldest {
+            self.held.remove(oldest);
+        }
+        self.held.push(Held { slot, kept: 0, is_written: true });
+        (self.part, self.bytes, self.end, self.counted) = (part, bytes, start.len() as u64, 0);
+        self.made = self.made.max(Made::File);
+        if turn.drops_head {
+            outputs.replace(run, 0, &MAGIC)?;
+            self.held.retain(|held| held.slot != 0);
+        }
+        Ok(())
+    }
+
+    /// The first place behind the head where nothing is that anybody could read.
+    fn free_slot(&self) -> usize {
+        (1..).find(|slot| self.held.iter().all(|held| held.slot != *slot)).unwrap_or(1)
     }
 
     fn took(&mut self, length: u64) {
         self.counted += length.max(LEAST_COUNT);
         self.position = self.position.saturating_add(length);
-        self.kept[if self.part == 0 { 0 } else { 2 }] += length;
+        if let Some(held) = self.held.last_mut() {
+            held.kept += length;
+        }
     }
 
     fn put(&mut self, frame: &[u8]) -> io::Result<()> {

@@ -4,6 +4,7 @@ use super::Node;
 use crate::node::{gate, home_in, is_alive, notes, shell, until, within};
 use futures_util::StreamExt as _;
 use punctual_executor::drivers::process::ProcessDriver;
+use punctual_executor::output::Content;
 use punctual_executor::{Dispatch, Executor as _, Outputs, Pool, RunPromise};
 use punctual_model::event::EventKind;
 use punctual_model::{Exit, LostWhy, Run, RunId, RunState, TaskSpec};
@@ -96,6 +97,52 @@ async fn work_outlives_its_daemon_and_the_next_one_sees_its_end_and_all_its_outp
     assert_eq!((run.state(), run.outcome.unwrap().exit), (RunState::Failed, Some(Exit::Code(7))));
     assert_eq!(node.output(id), format!("{pid}\nready\nbye\n"));
     until(|| files(&node).is_empty()).await;
+}
+
+/// The shim writes, one daemon and then another one reads: the files turn all the while, and whoever follows sees one
+/// stream with rising numbers.
+#[tokio::test]
+async fn output_that_rotates_is_one_stream_through_the_end_of_its_daemon() {
+    let node = Node::new().await;
+    let gate = gate(&node);
+    let lines = |from: u32, to: u32| format!("seq -w {from} {to}");
+    // Seven bytes a line, of which each file holds 9362; the first 20000 lines fill two files and a bit.
+    let script = format!(
+        "{}; echo ready; cat {} >/dev/null; {}",
+        lines(100_001, 120_000),
+        gate.display(),
+        lines(120_001, 150_000)
+    );
+    let mut spec = shell(&script);
+    (spec.output.rotate_at, spec.output.files) = (Some(64 << 10), Some(3));
+    let id = left_alone(&node, spec).await;
+    let (pool, _) = next(&node, id).await;
+    let promise = promise(&pool, id).await;
+    let mut frames =
+        pool.outputs().follow(id, 0, Arc::clone(&node.clock), async move { drop(promise.wait().await) });
+    let first = within(frames.next()).await.unwrap().unwrap();
+    assert_eq!(first.sequence, 0, "nothing has gone yet");
+    std::fs::write(&gate, "go\n").unwrap();
+    let mut last = first.sequence;
+    let mut written = first.content.show().len() as u64;
+    while let Some(frame) = within(frames.next()).await {
+        let frame = frame.unwrap();
+        assert!(frame.sequence > last);
+        last = frame.sequence;
+        written += match frame.content {
+            Content::Bytes { bytes, .. } => bytes.len() as u64,
+            Content::Dropped(bytes) => bytes,
+        };
+    }
+    let whole = 50_000 * 7 + 6;
+    assert_eq!(written, whole);
+    let summary = end(&pool, id).await.outcome.unwrap().output.unwrap();
+    assert_eq!(summary.bytes + summary.dropped, whole);
+    assert!((2 * 65_536..=3 * 65_536).contains(&summary.bytes), "{summary:?}");
+    let text = node.output(id);
+    let (mark, kept) = text.trim_start().split_once('\n').unwrap();
+    assert_eq!(mark, format!("[{} bytes of output dropped]", summary.dropped));
+    assert!(kept.ends_with("149999\n150000\n") && kept.len() as u64 == summary.bytes);
 }
 
 #[tokio::test]

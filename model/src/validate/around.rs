@@ -52,6 +52,18 @@ fn output(spec: &TaskSpec, found: &mut Problems) {
     if let Some(bytes) = rotate_at {
         let expected = format!("at least {} bytes", Output::MIN_ROTATE);
         found.require(bytes >= Output::MIN_ROTATE, "output.rotate_at", expected, None);
+        let most = spec.max_output;
+        let hint = "no run has more output than that";
+        found.require(bytes <= most, "output.rotate_at", format!("at most max_output ({most})"), Some(hint));
+        let least = most / u64::from(Output::MAX_FILES);
+        let hint =
+            format!("a run has at most {} files; or say in `files` how many to keep", Output::MAX_FILES);
+        let good = files.is_some() || bytes >= least || bytes < Output::MIN_ROTATE;
+        found.require(good, "output.rotate_at", format!("at least {least} bytes"), Some(&hint));
+        let all = bytes.saturating_mul(files.unwrap_or(1).into());
+        let expected = format!("so many that `rotate_at` times `files` is at most max_output ({most})");
+        let good = files.is_none() || bytes > most || all <= most;
+        found.require(good, "output.files", expected, Some("of what is over max_output nothing is kept"));
     }
     if let Some(files) = files {
         let good = (1..=Output::MAX_FILES).contains(&files);

@@ -12,7 +12,7 @@ use super::spawner::Program;
 use super::strays::{self, FIRST_LOOK, LONGEST_LOOK};
 use super::{cgroup, exit, shim, signal};
 use crate::driver::{Attempt, Handle, Killed, RunSink, Seen};
-use crate::output::Outputs;
+use crate::output::{Layout, Outputs};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use punctual_clock::{Chance, Clock};
@@ -108,7 +108,7 @@ impl Keeper<'_> {
                 timeout: task.spec.timeout.map(milliseconds),
                 signal: named(&task.spec.kill.signal).as_raw(),
                 grace: milliseconds(task.spec.kill.grace),
-                max_output: task.spec.max_output,
+                layout: Layout::of(&task.spec),
                 free_space: match self.outputs.free_space() {
                     FreeSpace::Usual => None,
                     FreeSpace::Bytes(bytes) => Some(bytes),

@@ -181,7 +181,7 @@ impl Keeper {
             ],
             drain_until: None,
             input,
-            writer: Some(outputs.writer(about.run, about.max_output)),
+            writer: Some(outputs.writer(about.run, about.layout)),
             deadline: about.timeout.map(|timeout| now.saturating_add(Duration::from_millis(timeout))),
             kill: (
                 Signal::from_named_raw(about.signal).unwrap_or(Signal::TERM),

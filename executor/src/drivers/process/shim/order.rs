@@ -3,6 +3,7 @@
 //! A length, a header of JSON, then texts that end with a zero each, as an exec wants them, then the input.
 
 use super::super::control::Control;
+use crate::output::Layout;
 use punctual_model::RunId;
 use serde::{Deserialize, Serialize};
 use std::ffi::{CString, OsString};
@@ -40,8 +41,8 @@ pub(crate) struct About {
     /// By what it is ended, and how long that may take in milliseconds.
     pub(crate) signal: i32,
     pub(crate) grace: u64,
-    /// The cap of the run's output.
-    pub(crate) max_output: u64,
+    /// How the run's output is divided.
+    pub(crate) layout: Layout,
     /// Bytes of the disk that are kept free of new work; none for the usual mark.
     pub(crate) free_space: Option<u64>,
     /// What the work may be and use.
@@ -157,7 +158,7 @@ mod tests {
                 timeout: Some(5),
                 signal: 15,
                 grace: 1000,
-                max_output: 10,
+                layout: Layout::capped(10),
                 free_space: None,
                 control: Control::default(),
             },
