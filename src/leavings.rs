@@ -16,7 +16,7 @@ pub(crate) struct Leavings {
 #[async_trait]
 impl OutputRemover for Leavings {
     async fn remove(&self, runs: &[RunId]) {
-        OutputRemover::remove(&self.outputs, runs).await;
+        self.remove_output(runs).await;
         if self.work_dirs.are_none() {
             return;
         }
@@ -27,5 +27,9 @@ impl OutputRemover for Leavings {
             Ok(Err(error)) => tracing::warn!(%error, "directories of pruned runs could not be removed"),
             Err(error) => tracing::error!(%error, "removing the directories of pruned runs died"),
         }
+    }
+
+    async fn remove_output(&self, runs: &[RunId]) {
+        OutputRemover::remove(&self.outputs, runs).await;
     }
 }

@@ -4,6 +4,7 @@
 //! schedules could not be evaluated, and the first error after which nothing can be written any more.
 
 use crate::error::Error;
+use crate::janitor::EarlyOutput;
 use crate::output::OutputRemover;
 use punctual_clock::{Clock, IdGenerator};
 use punctual_executor::Executor;
@@ -62,6 +63,8 @@ pub(crate) struct Core {
     unschedulable: Mutex<BTreeMap<TaskId, Unschedulable>>,
     /// Runs were born: history may have grown.
     pub(crate) grown: Notify,
+    /// Tasks whose output goes before its runs.
+    pub(crate) early: EarlyOutput,
     fatal: OnceLock<Error>,
     /// Cancelled with the first fatal error.
     pub(crate) broken: CancellationToken,
@@ -73,9 +76,16 @@ impl Core {
             parts,
             unschedulable: Mutex::default(),
             grown: Notify::new(),
+            early: EarlyOutput::default(),
             fatal: OnceLock::new(),
             broken: CancellationToken::new(),
         }
+    }
+
+    /// Runs of a task were born.
+    pub(crate) fn born(&self, task: &Task, runs: usize) {
+        self.early.born(task, runs);
+        self.grown.notify_one();
     }
 
     pub(crate) fn next_run(&self) -> RunId {

@@ -1,7 +1,12 @@
 //! Keeps history within its bounds: by count soon after it has grown, by age once a day.
 //!
 //! Asleep while nothing is born. What is kept and what goes is the store's rule; this only asks for it, in
-//! small steps, and has the output of what went removed.
+//! small steps, and has the output of what went removed. Output that is to go earlier than its run's record is
+//! removed besides ([`early`]).
+
+mod early;
+
+pub(crate) use early::EarlyOutput;
 
 use crate::engine::Core;
 use crate::error::Error;
@@ -20,6 +25,11 @@ use tokio_util::sync::CancellationToken;
 const PAUSE: Duration = Duration::from_secs(10);
 /// Ages are days long, so looking once a day is often enough.
 const SWEEP_EVERY: Duration = Duration::from_secs(86_400);
+/// When a node looks for the first time: one that is started anew each day has to look too, and the start is not the
+/// moment for it.
+const FIRST_SWEEP: Duration = Duration::from_secs(3600);
+/// How often output is looked at that is to go by its age.
+const AGED_OUTPUT_EVERY: Duration = Duration::from_secs(3600);
 /// Tasks dealt with in one look; the rest is named again in the next.
 const TASKS_A_LOOK: usize = 256;
 /// Records removed in one commit: so few that new runs do not notice.
@@ -38,6 +48,7 @@ enum Wake {
     Stop,
     Grown,
     Daily,
+    Hourly,
 }
 
 impl Janitor {
@@ -49,13 +60,15 @@ impl Janitor {
     pub(crate) async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let core = &self.core;
         let clock = &core.parts.clock;
-        let mut sweep = clock.sleep(SWEEP_EVERY);
+        let mut sweep = clock.sleep(FIRST_SWEEP);
+        let mut aged = clock.sleep(AGED_OUTPUT_EVERY);
         loop {
             let wake = tokio::select! {
                 biased;
                 () = stop.cancelled() => Wake::Stop,
                 () = core.broken.cancelled() => return core.fatal().map_or(Ok(()), Err),
                 () = &mut sweep => Wake::Daily,
+                () = &mut aged => Wake::Hourly,
                 () = core.grown.notified() => Wake::Grown,
             };
             let pruned = match wake {
@@ -63,6 +76,10 @@ impl Janitor {
                 Wake::Daily => {
                     sweep = clock.sleep(SWEEP_EVERY);
                     self.sweep().await
+                }
+                Wake::Hourly => {
+                    aged = clock.sleep(AGED_OUTPUT_EVERY);
+                    self.remove_early(core.early.all()).await
                 }
                 Wake::Grown => {
                     tokio::select! {
@@ -82,7 +99,7 @@ impl Janitor {
         }
     }
 
-    /// Prunes the tasks whose history has outgrown its count; answers how many records went.
+    /// Prunes the tasks whose history has outgrown its count, and removes output that has; answers of how many runs.
     pub(crate) async fn run_once(&self) -> Result<usize, Error> {
         let mut pruned = 0;
         loop {
@@ -91,9 +108,19 @@ impl Janitor {
                 pruned += self.prune(*task).await?;
             }
             if overgrown.len() < TASKS_A_LOOK {
-                return Ok(pruned);
+                break;
             }
         }
+        Ok(pruned + self.remove_early(self.core.early.grown()).await?)
+    }
+
+    /// Has output removed that goes before its records; answers of how many runs.
+    async fn remove_early(&self, tasks: Vec<TaskId>) -> Result<usize, Error> {
+        let mut removed = 0;
+        for task in tasks {
+            removed += self.core.early.remove(&self.core, task).await?;
+        }
+        Ok(removed)
     }
 
     /// Prunes every task by age, and what is left of deleted ones.
@@ -105,6 +132,9 @@ impl Janitor {
             let page = store.tasks(&TaskFilter { after, limit: MAX_PAGE, ..TaskFilter::default() }).await?;
             for stored in &page.items {
                 pruned += self.prune(stored.task.id).await?;
+                if stored.task.spec.output.goes_early() {
+                    pruned += self.core.early.remove(&self.core, stored.task.id).await?;
+                }
             }
             match page.next {
                 Some(next) => after = Some(next),

@@ -1,4 +1,4 @@
-//! The one thing the coordinator asks about run output: that it goes when its run leaves the history.
+//! What the coordinator asks about run output: that it goes when its run leaves the history, or before.
 
 use async_trait::async_trait;
 use punctual_executor::Outputs;
@@ -7,9 +7,13 @@ use punctual_model::RunId;
 /// Removes what runs wrote. Implemented by whoever keeps the output.
 #[async_trait]
 pub trait OutputRemover: Send + Sync {
-    /// Removes the output of these runs, as far as there is any. Best effort: what cannot be removed now is
+    /// Removes the output of these runs, as far as there is any, and whatever else is kept with their records. Best effort: what cannot be removed now is
     /// reported by the implementor and costs disk space, nothing else.
     async fn remove(&self, runs: &[RunId]);
+
+    /// Removes the output of these runs and leaves everything else of them, since their records stay. As much an
+    /// effort as [`Self::remove`].
+    async fn remove_output(&self, runs: &[RunId]);
 }
 
 #[async_trait]
@@ -25,9 +29,13 @@ impl OutputRemover for Outputs {
         };
         match removed {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "output of pruned runs could not be removed"),
-            Err(error) => tracing::error!(%error, "removing the output of pruned runs died"),
+            Ok(Err(error)) => tracing::warn!(%error, "output of old runs could not be removed"),
+            Err(error) => tracing::error!(%error, "removing the output of old runs died"),
         }
+    }
+
+    async fn remove_output(&self, runs: &[RunId]) {
+        OutputRemover::remove(self, runs).await;
     }
 }
 
@@ -38,4 +46,6 @@ pub struct NoOutput;
 #[async_trait]
 impl OutputRemover for NoOutput {
     async fn remove(&self, _runs: &[RunId]) {}
+
+    async fn remove_output(&self, _runs: &[RunId]) {}
 }

@@ -110,7 +110,7 @@ async fn accept(core: &Core, task: Arc<Task>, run: Run) -> Result<Accepted, Erro
     crash_point("coordinator.after_enqueue");
     match answers.map_err(|error| core.heed(error))?.pop() {
         Some(Enqueued::Accepted(run)) => {
-            core.grown.notify_one();
+            core.born(&task, 1);
             log_accepted(&task, &run);
             let dispatch = Dispatch { task: definition_of(core, &run, task).await?, run: run.clone() };
             let promise = parts.executor.run_manually(dispatch, reservation).await;

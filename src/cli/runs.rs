@@ -199,23 +199,27 @@ impl Show {
             Output::Json => {
                 let mut value = json!(run);
                 if let Some(fields) = value.as_object_mut() {
-                    fields.insert("output".into(), json!(String::from_utf8_lossy(&bytes)));
+                    // None if it is kept no more.
+                    fields.insert("output".into(), json!(bytes.as_deref().map(String::from_utf8_lossy)));
                 }
                 print_json(&value)
             }
             Output::Text => {
                 print_text(&run_report::full(&run))?;
-                if !bytes.is_empty() {
-                    print_text("output\n")?;
-                    // Exact bytes: this is what the run wrote, for whoever pipes it on.
-                    print_bytes(&bytes)?;
+                match bytes {
+                    None => print_text("output was removed by its retention\n"),
+                    Some(bytes) if bytes.is_empty() => Ok(()),
+                    Some(bytes) => {
+                        print_text("output\n")?;
+                        // Exact bytes: this is what the run wrote, for whoever pipes it on.
+                        print_bytes(&bytes)
+                    }
                 }
-                Ok(())
             }
         }
     }
 
-    async fn look(&self) -> Result<(wire::Run, Vec<u8>), CliError> {
+    async fn look(&self) -> Result<(wire::Run, Option<Vec<u8>>), CliError> {
         let data = directory(&self.target)?;
         let mut shelf = Shelf::open(&data)?;
         let run = shelf.find(&self.run).await?;
@@ -227,7 +231,9 @@ impl Show {
         while let Some(frame) = reader.next_frame().map_err(unreadable)? {
             bytes.extend_from_slice(&frame.content.show());
         }
-        Ok((shelf.named(run).await, bytes))
+        let wrote = run.outcome.as_ref().and_then(|outcome| outcome.output).is_some_and(|it| it.bytes > 0);
+        let is_gone = wrote && run.life.state.is_terminal() && !outputs.is_kept(run.id);
+        Ok((shelf.named(run).await, (!is_gone).then_some(bytes)))
     }
 }
 

@@ -77,7 +77,6 @@ impl DueLoop {
             self.settle(part, answer, &mut aftermath);
         }
         let Aftermath { to_execute, to_stop } = aftermath;
-        core.grown.notify_one();
         if !to_execute.is_empty() {
             core.parts.executor.execute(to_execute, reservation).await.map_err(|error| core.heed(error))?;
         }
@@ -95,6 +94,7 @@ impl DueLoop {
         let id = known.task.id;
         match answer {
             Materialised::Stored { births: runs, replaced } => {
+                self.core.born(&known.task, runs.len());
                 log_births(&known.task, &runs);
                 known.checkpoint = Some(births.checkpoint);
                 if births.more {

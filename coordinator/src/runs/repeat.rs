@@ -166,7 +166,7 @@ async fn retry_all(core: &Core, task: &Arc<Task>, failed: Vec<Run>) -> Result<Ve
                 Enqueued::TaskGone => return Err(Error::TaskNotFound),
             }
         }
-        core.grown.notify_one();
+        core.born(task, chunk.len());
         parts.executor.execute(batch, reservation).await.map_err(|error| core.heed(error))?;
     }
     Ok(made)

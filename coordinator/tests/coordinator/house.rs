@@ -158,14 +158,18 @@ pub(crate) fn edge(run: &Run, event: RunEvent, at: Timestamp) -> Edge {
     Edge { run: run.id, fence: Fence::of(run), event, at, patch: Patch::default() }
 }
 
-/// Remembers whose output was to go.
+/// Remembers what was to go with its record, and whose output alone.
 #[derive(Debug, Default)]
-pub(crate) struct Removed(pub(crate) Mutex<Vec<RunId>>);
+pub(crate) struct Removed(pub(crate) Mutex<Vec<RunId>>, pub(crate) Mutex<Vec<RunId>>);
 
 #[async_trait]
 impl OutputRemover for Removed {
     async fn remove(&self, runs: &[RunId]) {
         self.0.lock().unwrap().extend_from_slice(runs);
+    }
+
+    async fn remove_output(&self, runs: &[RunId]) {
+        self.1.lock().unwrap().extend_from_slice(runs);
     }
 }
 

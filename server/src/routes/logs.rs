@@ -8,13 +8,14 @@ use crate::request::{Query, Target};
 use crate::wire::LogLine;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures_util::stream::{BoxStream, StreamExt as _, iter, once, unfold};
 use punctual_clock::{Clock, Wait};
 use punctual_executor::RunPromise;
 use punctual_executor::Stream;
 use punctual_executor::output::{Content, Frame, Search};
+use punctual_model::{ErrorCode, RunId};
 use std::future::ready;
 use std::io;
 use std::sync::Arc;
@@ -108,6 +109,7 @@ pub(super) async fn logs(
     let outputs = &api.parts().outputs;
     let chosen = |frames| only(frames, raw, search);
     let promise = api.tasks().promise(id).await?;
+    still_there(&api, id).await?;
     let body = if follow {
         let ended = {
             let promise = Arc::clone(&promise);
@@ -122,6 +124,26 @@ pub(super) async fn logs(
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, form.content_type());
     Ok(response)
+}
+
+/// Says so if the run has written something and nothing of it is kept: an empty answer would be a lie.
+async fn still_there(api: &Api, id: RunId) -> Result<(), Problem> {
+    let outputs = api.parts().outputs.clone();
+    let is_kept = tokio::task::spawn_blocking(move || outputs.is_kept(id)).await;
+    // Of whoever died while looking nothing is known; reading will tell.
+    if is_kept.unwrap_or(true) {
+        return Ok(());
+    }
+    let run = api.tasks().run(id).await?;
+    match run.outcome.and_then(|outcome| outcome.output) {
+        Some(output) if output.bytes > 0 && run.life.state.is_terminal() => Err(gone(id)),
+        _ => Ok(()),
+    }
+}
+
+fn gone(run: RunId) -> Problem {
+    let message = format!("the output of run {run} was removed by its retention");
+    Problem::new(ErrorCode::NotFound, message).with_status(StatusCode::GONE)
 }
 
 /// Of these frames, those that were asked for: of one stream, with nothing in place of what is gone; or the lines

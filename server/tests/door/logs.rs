@@ -67,6 +67,38 @@ async fn the_log_is_plain_text_as_far_as_it_is_written() {
     house.get("/v1/runs/0123456789abcdef/logs").await.refuses(404, "not found", "run not found");
 }
 
+/// The record stays, and says what there was.
+#[tokio::test(start_paused = true)]
+async fn output_that_its_retention_has_removed_is_said_to_be_gone() {
+    let house = House::new().await;
+    let mut task = manual("a");
+    task["output"] = json!({"age": "2h"});
+    house.post("/v1/tasks", task).await.is(201);
+    house.engine.script(|attempt| match attempt.task.spec.name.as_str() {
+        "a" => Act::Print("words\n".to_owned(), Box::new(Act::Succeed)),
+        _ => Act::Succeed,
+    });
+    house.post("/v1/tasks", manual("silent")).await.is(201);
+    let mut ids = Vec::new();
+    for task in ["a", "silent"] {
+        let run = house.post(&format!("/v1/tasks/{task}:run"), json!({})).await.is(202);
+        ids.push(run["id"].as_str().expect("an id").to_owned());
+    }
+    house.engine.advance(SECOND).await;
+    let (_, log) = body(&house, &format!("/v1/runs/{}/logs", ids[0]), &[]).await;
+    assert_eq!(whole(log).await, "words\n");
+    house.engine.advance(4 * 3600 * SECOND).await;
+    for how in ["", "?follow=1", "?raw=stdout", "?search=words"] {
+        let answer = house.get(&format!("/v1/runs/{}/logs{how}", ids[0])).await;
+        answer.refuses(410, "not found", "was removed by its retention");
+    }
+    let run = house.get(&format!("/v1/runs/{}", ids[0])).await.is(200);
+    assert_eq!(run["outcome"]["output"]["bytes"], 6);
+    // Of a run that wrote nothing there is nothing that could have gone.
+    let (_, log) = body(&house, &format!("/v1/runs/{}/logs", ids[1]), &[]).await;
+    assert_eq!(whole(log).await, "");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_followed_log_ends_with_the_run_and_says_how() {
     let house = House::new().await;

@@ -66,6 +66,11 @@ impl Failure {
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(StatusCode::NOT_FOUND, _))
     }
+
+    /// Whether it was there, and is kept no more.
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self, Self::Refused(StatusCode::GONE, _))
+    }
 }
 
 impl From<Failure> for CliError {
@@ -76,7 +81,7 @@ impl From<Failure> for CliError {
             Failure::Refused(status, error) => {
                 let exit = match status {
                     StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Exit::Denied,
-                    StatusCode::NOT_FOUND => Exit::NotFound,
+                    StatusCode::NOT_FOUND | StatusCode::GONE => Exit::NotFound,
                     StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => Exit::Conflict,
                     StatusCode::SERVICE_UNAVAILABLE => Exit::Unreachable,
                     status if status.is_client_error() => Exit::Usage,

@@ -157,15 +157,18 @@ pub(crate) async fn listed(
     }
 }
 
-/// The run and its output.
-pub(crate) async fn shown(client: &Client, text: &str) -> Result<(wire::Run, Vec<u8>), CliError> {
+/// The run and its output; none if that is kept no more.
+pub(crate) async fn shown(client: &Client, text: &str) -> Result<(wire::Run, Option<Vec<u8>>), CliError> {
     let run = find::run(client, text).await?;
-    let mut stream = client.stream(Ask::get(&["runs", &run.id.to_string(), "logs"])).await?;
+    let mut stream = match client.stream(Ask::get(&["runs", &run.id.to_string(), "logs"])).await {
+        Err(failure) if failure.is_gone() => return Ok((run, None)),
+        stream => stream?,
+    };
     let mut bytes = Vec::new();
     while let Some(more) = stream.next().await? {
         bytes.extend_from_slice(&more);
     }
-    Ok((run, bytes))
+    Ok((run, Some(bytes)))
 }
 
 /// Writes the whole log of a run to standard output.

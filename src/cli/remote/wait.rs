@@ -75,7 +75,11 @@ impl<'a> Waiter<'a> {
         let mut interrupts = signal(SignalKind::interrupt()).map_err(CliError::failed)?;
         let ended = async {
             if self.follow {
-                self.follow(run).await?;
+                match self.follow(run).await {
+                    // A run whose output is kept no more has an end all the same.
+                    Err(error) if error.exit == Exit::NotFound => eprintln!("{error}"),
+                    followed => followed?,
+                }
             }
             self.poll(run).await
         };
