@@ -172,7 +172,11 @@ impl Outputs {
     pub fn remove(&self, runs: &[RunId]) -> io::Result<()> {
         match &self.shared.kind {
             Kind::Directory(root) => {
-                runs.iter().fold(Ok(()), |result, run| result.and(place::remove_all(root, *run)))
+                let mut result = Ok(());
+                for run in runs {
+                    result = result.and(place::remove_all(root, *run));
+                }
+                result
             }
             Kind::Memory(all) => {
                 let mut all = lock(all);

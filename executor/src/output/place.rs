@@ -70,10 +70,11 @@ pub(super) fn remove_all(root: &Path, run: RunId) -> io::Result<()> {
     while last + 1 < MOST_SLOTS && path_of(root, run, &extension(last + 1)).exists() {
         last += 1;
     }
-    let slots = (0..=last).rev().map(extension);
-    std::iter::once(NEW.to_owned())
-        .chain(slots)
-        .fold(Ok(()), |result, extension| result.and(remove(&path_of(root, run, &extension), root)))
+    let mut result = Ok(());
+    for extension in std::iter::once(NEW.to_owned()).chain((0..=last).rev().map(extension)) {
+        result = result.and(remove(&path_of(root, run, &extension), root));
+    }
+    result
 }
 
 /// Opens a file of a run for writing, making the directories that it needs.
