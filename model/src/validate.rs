@@ -425,9 +425,7 @@ struct NotYet {
 
 /// All of them. A definition that uses one is refused, so that nobody relies on what does not happen; whoever makes it
 /// happen removes its line.
-const NOT_YET: &[NotYet] = &[
-    NotYet { field: "stats_every", used: |spec| spec.stats_every.is_some() },
-];
+const NOT_YET: &[NotYet] = &[NotYet { field: "stats_every", used: |spec| spec.stats_every.is_some() }];
 
 const NOTHING_YET: &str = "nothing yet";
 
