@@ -198,6 +198,10 @@ impl Driver for ProcessDriver {
         if !left.is_empty() {
             tracing::error!(run.id = %run, pids = ?left, "processes of a lost attempt could not be ended");
         }
+        #[cfg(target_os = "linux")]
+        if let Some(keeping) = self.home.keeping() {
+            cgroup::end(&keeping.files(run, attempt.run.life.attempt), &*self.clock).await;
+        }
         self.home.forget(run);
         None
     }

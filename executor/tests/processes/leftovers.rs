@@ -95,6 +95,51 @@ async fn a_noted_child_is_found_even_if_it_has_cleaned_its_environment() {
     assert!(!is_alive(&pid));
 }
 
+/// The same for work with limits, whose supervisor must not even be dropped: it would end it.
+#[cfg(target_os = "linux")]
+fn orphaned_within_limits(node: &Node, attempt: &Attempt) -> String {
+    let (home, clock, attempt) = (Arc::clone(&node.home), Arc::clone(&node.clock), attempt.clone());
+    let (say, said) = mpsc::channel();
+    std::thread::spawn(move || {
+        let daemon = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let driver = ProcessDriver::shell(home, Arc::clone(&clock));
+        let text = daemon.block_on(async {
+            std::mem::forget(driver.start(attempt, Arc::new(Lines(say))).await.unwrap());
+            let mut text = String::new();
+            while !text.contains("ready") {
+                clock.sleep(Duration::from_millis(5)).await;
+                text.extend(said.try_iter());
+            }
+            text
+        });
+        std::mem::forget(daemon);
+        text
+    })
+    .join()
+    .unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_hides_from_a_later_session_is_found_by_its_limits() {
+    use super::limits::{can_be_had, groups_of, limited, pids};
+    let node = Node::new().await;
+    if !can_be_had(&node, "the end of hidden work of a dead daemon").await {
+        return;
+    }
+    let script = "env -i setsid sh -c 'sleep 1000 >/dev/null 2>&1 & echo $!'; echo ready; exec sleep 1000";
+    let attempt = node.attempt(limited(script, pids(20)));
+    let output = orphaned_within_limits(&node, &attempt);
+    let hidden = output.lines().next().unwrap();
+    assert!(is_alive(hidden) && !groups_of(&node, attempt.run.id).is_empty());
+    let driver = ProcessDriver::shell(Arc::clone(&node.home), Arc::clone(&node.clock));
+    let (say, _said) = mpsc::channel();
+    let id = attempt.run.id;
+    assert!(within(driver.recover(attempt, Arc::new(Lines(say)))).await.is_none());
+    assert!(!is_alive(hidden));
+    assert_eq!(groups_of(&node, id), Vec::<std::path::PathBuf>::new());
+}
+
 #[tokio::test]
 async fn a_run_whose_daemon_died_is_lost() {
     use punctual_store::{RunStore as _, SessionStore as _, Store, TaskStore as _};

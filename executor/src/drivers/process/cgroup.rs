@@ -11,6 +11,8 @@
 
 mod base;
 mod group;
+#[cfg(test)]
+mod kernel_tests;
 mod layout;
 mod limits;
 

@@ -215,7 +215,7 @@ fn make(part: &Part<'_>, directory: &Path) -> Result<(), String> {
 }
 
 /// A group and all that the work has made in it, the innermost first.
-fn below(directory: &Path) -> Vec<PathBuf> {
+pub(super) fn below(directory: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     let mut next = vec![directory.to_owned()];
     while let Some(directory) = next.pop() {
