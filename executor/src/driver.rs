@@ -82,6 +82,10 @@ pub trait Handle: Send + Sync {
     /// Sends a signal.
     async fn signal(&self, signal: &str) -> Result<(), String>;
 
+    /// The definition has changed. Its timeout and the way it is killed hold at once, also while no daemon is there:
+    /// whoever keeps the work by itself is to know them.
+    fn changed(&self, _newest: &Task) {}
+
     /// Leaves it alone, because the node stops. `true` if it goes on by itself and can be recovered later.
     async fn detach(&self) -> bool;
 

@@ -1,7 +1,7 @@
 //! Step: end the work, until nothing of it lives.
 
 use super::phase::{self, Phase};
-use super::wait::outcome_of;
+use super::wait::{outcome_of, tell_change};
 use super::{Cause, Ended, Life};
 use crate::driver::{Handle, Killed, RunSink as _};
 use crate::guard::guarded;
@@ -26,12 +26,12 @@ pub(super) async fn stop(life: &Life, handle: &dyn Handle, order: Order) -> Ende
     let cause = match order {
         Order::Stop(why) => Cause::Stopped(why),
         // It goes on without us, and the next session finds it.
-        Order::Interrupt if handle.detach().await => {
+        Order::Interrupt if leave(life, handle).await => {
             return Ended { outcome: Outcome::default(), cause: Cause::Detached };
         }
         Order::Interrupt => Cause::Interrupted,
         // Its end can be recorded by the next session.
-        Order::Abandon if life.engine.check().is_err() && handle.detach().await => {
+        Order::Abandon if life.engine.check().is_err() && leave(life, handle).await => {
             return Ended { outcome: Outcome::default(), cause: Cause::Unrecorded };
         }
         Order::Abandon => Cause::Unrecorded,
@@ -50,6 +50,12 @@ pub(super) async fn stop(life: &Life, handle: &dyn Handle, order: Order) -> Ende
         (cause, _) => cause,
     };
     Ended { outcome, cause }
+}
+
+/// Leaves it to itself if it can be left, with what holds now: a change that came with the stop counts as well.
+async fn leave(life: &Life, handle: &dyn Handle) -> bool {
+    tell_change(life, handle);
+    handle.detach().await
 }
 
 /// Ends it because a hook after its start has failed.

@@ -44,6 +44,7 @@ pub(super) async fn wait(life: &Life, handle: &dyn Handle, deadline: &mut Deadli
             return Waited::Ended(outcome_of(life, handle, ended).await);
         }
         is_alive(life);
+        tell_change(life, handle);
         let (mut followed, mut following) = (0, None);
         loop {
             // Changes that came before the work lived are to be followed too.
@@ -57,7 +58,10 @@ pub(super) async fn wait(life: &Life, handle: &dyn Handle, deadline: &mut Deadli
                 ended = &mut work => break Err(ended),
                 heard = hear(life, deadline) => match heard {
                     Heard::Stop(reason) => break Ok(reason),
-                    Heard::Updated(updates) => deadline.renew(life, updates),
+                    Heard::Updated(updates) => {
+                        deadline.renew(life, updates);
+                        tell_change(life, handle);
+                    }
                 },
                 () = update::followed(&mut following) => {}
             }
@@ -66,6 +70,13 @@ pub(super) async fn wait(life: &Life, handle: &dyn Handle, deadline: &mut Deadli
     match reason {
         Err(ended) => Waited::Ended(outcome_of(life, handle, ended).await),
         Ok(reason) => Waited::Stop(intent(life, reason).await),
+    }
+}
+
+/// Tells whoever keeps the work what holds for it from now on, if that is not what it was started by.
+pub(super) fn tell_change(life: &Life, handle: &dyn Handle) {
+    if let Some(newest) = life.working.newer_than(&life.attempt.task) {
+        handle.changed(&newest);
     }
 }
 

@@ -104,7 +104,7 @@ async fn work_outlives_its_daemon_and_the_next_one_sees_its_end_and_all_its_outp
 #[tokio::test]
 async fn output_that_rotates_is_one_stream_through_the_end_of_its_daemon() {
     let node = Node::new().await;
-    let gate = gate(&node);
+    let gate = gate(node.path());
     let lines = |from: u32, to: u32| format!("seq -w {from} {to}");
     // Seven bytes a line, of which each file holds 9362; the first 20000 lines fill two files and a bit.
     let script = format!(
@@ -183,6 +183,47 @@ async fn a_timeout_holds_while_no_daemon_is_there() {
     assert_eq!(outcome.exit, Some(Exit::Signal(9)));
     assert!(outcome.error.unwrap().message.contains("longer than its timeout of 500ms"));
     assert!(run.events.iter().any(|event| event.kind == EventKind::Killed));
+}
+
+/// Gives a run's task another definition, as whoever owns tasks does.
+async fn change(node: &Node, run: RunId, change: impl FnOnce(&mut TaskSpec)) {
+    let run = node.store.run(run).await.unwrap().unwrap();
+    let old = node.store.task(run.task).await.unwrap().unwrap().task;
+    let mut task = punctual_model::Task::clone(&old);
+    task.revision += 1;
+    change(&mut task.spec);
+    let task = Arc::new(task);
+    let expect = punctual_store::Expect::Revision(old.revision);
+    let put = punctual_store::PutTask { task: Arc::clone(&task), expect, raise_checkpoint: None };
+    node.store.put_task(&node.session, put).await.unwrap();
+    node.pool.update(task);
+}
+
+#[tokio::test]
+async fn a_timeout_that_was_changed_holds_while_no_daemon_is_there() {
+    let node = Node::new().await;
+    // It goes by the new signal and not by the old one, so both are seen to have arrived.
+    let mut spec =
+        shell("trap '' TERM; trap 'echo interrupted; exit 3' INT; echo ready; while :; do sleep 0.05; done");
+    spec.timeout = Some(Duration::from_secs(3_000));
+    let promise = node.begin(spec).await;
+    node.wrote(promise.id(), "ready").await;
+    // Told in the moment of the stop: the change is heard all the same.
+    change(&node, promise.id(), |spec| {
+        spec.timeout = Some(Duration::from_millis(700));
+        (spec.kill.signal, spec.kill.grace) = ("INT".to_owned(), Duration::from_secs(600));
+    })
+    .await;
+    let id = promise.id();
+    within(node.pool.stop(Duration::ZERO)).await;
+    until(|| files(&node) == [format!("{id}.1.end")]).await;
+    let (pool, _) = next(&node, id).await;
+    let run = end(&pool, id).await;
+    assert_eq!(run.state(), RunState::TimedOut);
+    let outcome = run.outcome.unwrap();
+    assert_eq!(outcome.exit, Some(Exit::Code(3)));
+    assert!(outcome.error.unwrap().message.contains("700ms"), "the timeout that held");
+    assert_eq!(node.output(id), "ready\ninterrupted\n");
 }
 
 #[tokio::test]

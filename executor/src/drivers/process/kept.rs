@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use punctual_clock::{Chance, Clock};
 use punctual_faults::crash_point;
 use punctual_model::event::EventKind;
-use punctual_model::{Exit, Failure, FailureKind, Outcome, RunId, duration};
+use punctual_model::{Exit, Failure, FailureKind, Outcome, RunId, Task, duration};
 use punctual_store::fjall::FreeSpace;
 use rustix::net::SendFlags;
 use rustix::process::Signal;
@@ -92,7 +92,6 @@ impl Keeper<'_> {
 
     fn order(&self, plan: &Plan<'_>) -> io::Result<Order> {
         let (run, task) = (&self.attempt.run, &self.attempt.task);
-        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let environment = plan.environment.iter().map(|(name, value)| {
             let mut text = std::ffi::OsString::from(name);
             text.push("=");
@@ -253,6 +252,10 @@ async fn next(stream: &mut UnixStream, buffer: &mut Vec<u8>) -> Option<Tell> {
     }
 }
 
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn named(signal: &str) -> Signal {
     signal::parse(signal).unwrap_or_else(|| {
         // A stop must not fail for a name; the usual signal is what was meant.
@@ -312,7 +315,8 @@ impl Here {
         };
         exit::killed_for_memory(&mut outcome, end.out_of_memory, &self.attempt);
         if end.timed_out {
-            let limit = self.attempt.task.spec.timeout.map(duration::format).unwrap_or_default();
+            let limit = end.timeout.map(Duration::from_millis).or(self.attempt.task.spec.timeout);
+            let limit = limit.map(duration::format).unwrap_or_default();
             let text = format!("took longer than its timeout of {limit}");
             outcome.error = Some(Failure::new(FailureKind::Timeout, text).recoverable());
         }
@@ -386,8 +390,20 @@ impl Known {
 /// What a handle asks for.
 #[derive(Debug)]
 enum Request {
-    Kill { signal: Signal, grace: Duration, answer: oneshot::Sender<Result<Killed, String>> },
-    Signal { signal: Signal, answer: oneshot::Sender<Result<(), String>> },
+    Kill {
+        signal: Signal,
+        grace: Duration,
+        answer: oneshot::Sender<Result<Killed, String>>,
+    },
+    Signal {
+        signal: Signal,
+        answer: oneshot::Sender<Result<(), String>>,
+    },
+    /// Say it; what was asked before has been said by then.
+    Change(Ask),
+    Parting {
+        answer: oneshot::Sender<()>,
+    },
     Recorded,
 }
 
@@ -445,7 +461,23 @@ impl Handle for KeptHandle {
         answered.await.unwrap_or_else(|_| Err(gone()))
     }
 
+    fn changed(&self, newest: &Task) {
+        let kill = &newest.spec.kill;
+        let change = Ask::Change {
+            timeout: newest.spec.timeout.map(milliseconds),
+            signal: named(&kill.signal).as_raw(),
+            grace: milliseconds(kill.grace),
+        };
+        // Work that is over has no use for it.
+        let _ = self.requests.send(Request::Change(change));
+    }
+
     async fn detach(&self) -> bool {
+        // The shim is to have heard everything before we go.
+        let (answer, answered) = oneshot::channel();
+        if self.requests.send(Request::Parting { answer }).is_ok() {
+            let _ = answered.await;
+        }
         true
     }
 
@@ -552,8 +584,7 @@ impl Talk {
                 Some(how) => drop(answer.send(Ok(how))),
                 None => {
                     self.kills.push(answer);
-                    let grace = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-                    self.ask(&Ask::Kill { signal: signal.as_raw(), grace }).await;
+                    self.ask(&Ask::Kill { signal: signal.as_raw(), grace: milliseconds(grace) }).await;
                 }
             },
             Request::Signal { signal, answer } => match how {
@@ -563,7 +594,9 @@ impl Talk {
                     self.ask(&Ask::Signal { signal: signal.as_raw() }).await;
                 }
             },
-            Request::Recorded => {}
+            Request::Change(change) if how.is_none() => self.ask(&change).await,
+            Request::Parting { answer } => drop(answer.send(())),
+            Request::Change(_) | Request::Recorded => {}
         }
     }
 

@@ -108,8 +108,9 @@ struct Keeper {
     drain_until: Option<Duration>,
     input: Option<(File, Vec<u8>)>,
     writer: Option<Writer>,
-    /// When its time is up.
-    deadline: Option<Duration>,
+    /// When it began, and how much time it has.
+    begun: Duration,
+    timeout: Option<Duration>,
     kill: (Signal, Duration),
     /// If it has limits. Nobody of it is anywhere else.
     group: Option<Group>,
@@ -156,7 +157,6 @@ enum Source {
 impl Keeper {
     fn new(order: Order, files: Files, line: Line, children: OwnedFd, born: Born) -> Self {
         let Order { about, outputs, input, .. } = order;
-        let now = time::monotonic();
         let space = about.free_space.map_or(FreeSpace::Usual, FreeSpace::Bytes);
         let outputs = Outputs::in_place(outputs, space);
         let input = born.input.zip(input).map(|(pipe, text)| (File::from(pipe), text));
@@ -182,11 +182,9 @@ impl Keeper {
             drain_until: None,
             input,
             writer: Some(outputs.writer(about.run, about.layout)),
-            deadline: about.timeout.map(|timeout| now.saturating_add(Duration::from_millis(timeout))),
-            kill: (
-                Signal::from_named_raw(about.signal).unwrap_or(Signal::TERM),
-                Duration::from_millis(about.grace),
-            ),
+            begun: time::monotonic(),
+            timeout: about.timeout.map(Duration::from_millis),
+            kill: (named(about.signal), Duration::from_millis(about.grace)),
             group: about.control.cgroup,
             ending: None,
             sweeping_until: None,
@@ -281,7 +279,7 @@ impl Keeper {
     /// Whose time is up is the matter of a daemon, as long as one is there.
     fn time_is_up_at(&self) -> Option<Duration> {
         let is_mine = self.line.is_none() && self.exit.is_none() && self.ending.is_none();
-        self.deadline.filter(|_| is_mine)
+        self.timeout.filter(|_| is_mine).map(|timeout| self.begun.saturating_add(timeout))
     }
 
     fn handle(&mut self, source: Source) {
@@ -503,7 +501,6 @@ impl Keeper {
     }
 
     fn asked(&mut self, ask: Ask) {
-        let named = |signal| Signal::from_named_raw(signal).unwrap_or(Signal::TERM);
         match ask {
             Ask::Hello { .. } => {}
             Ask::Kill { signal, grace } => self.end_it(named(signal), Duration::from_millis(grace)),
@@ -515,6 +512,10 @@ impl Keeper {
                         .map(|error| error.to_string()),
                 };
                 self.tell(&Tell::Signaled { error });
+            }
+            Ask::Change { timeout, signal, grace } => {
+                self.timeout = timeout.map(Duration::from_millis);
+                self.kill = (named(signal), Duration::from_millis(grace));
             }
             Ask::Recorded => {
                 if let Some(over) = &mut self.over {
@@ -586,6 +587,10 @@ impl Keeper {
             code: self.exit.and_then(WaitStatus::exit_status),
             signal: self.exit.and_then(WaitStatus::terminating_signal),
             timed_out: self.timed_out,
+            timeout: self
+                .timeout
+                .filter(|_| self.timed_out)
+                .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
             by_force: self.ending.as_ref().is_some_and(|ending| ending.by_force),
             out_of_memory,
             output: written.summary,
@@ -626,4 +631,9 @@ impl Keeper {
 
 fn send(to: &[Stat], signal: Signal) {
     tree::identities(to).into_iter().for_each(|identity| strays::send(identity, signal));
+}
+
+/// What is sent where the number means nothing here.
+fn named(signal: i32) -> Signal {
+    Signal::from_named_raw(signal).unwrap_or(Signal::TERM)
 }

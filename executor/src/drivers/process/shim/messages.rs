@@ -15,6 +15,9 @@ pub(crate) enum Ask {
     Kill { signal: i32, grace: u64 },
     /// Send it a signal.
     Signal { signal: i32 },
+    /// The definition has changed: milliseconds from the start of the work that it may take, and how it is ended when
+    /// they are over and no daemon is there.
+    Change { timeout: Option<u64>, signal: i32, grace: u64 },
     /// Its end is recorded; nothing of it needs to be kept.
     Recorded,
     /// It was never wanted: end it at once and keep nothing.
@@ -59,6 +62,8 @@ pub(crate) struct End {
     pub(crate) signal: Option<i32>,
     /// The shim has ended it because its time was up.
     pub(crate) timed_out: bool,
+    /// Milliseconds that it was allowed then.
+    pub(crate) timeout: Option<u64>,
     /// It did not go by itself when it was told to.
     pub(crate) by_force: bool,
     /// How many of its processes the kernel has killed for want of memory.
