@@ -4,6 +4,7 @@ use crate::oracle::Oracle;
 use crate::spec::{Dice, Spec};
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use punctual::clock::Chance;
+use punctual::model::hook::Call;
 use punctual::model::overlap::Overlap;
 use punctual::model::restart::{OnLost, RestartMode, RestartPolicy};
 use punctual::model::schedule::{Cron, DstGap, DstOverlap, Every, Schedule};
@@ -157,6 +158,9 @@ impl Style {
             _ => None,
         };
         spec.priority = chance.below(5) as i8 - 2;
+        // By no chance of their own, so that the rest of a seed's tasks stays what it was.
+        let call = |works: bool| works.then(|| Call::Command(vec!["anything".to_owned()]));
+        (spec.on_failure, spec.on_recovered) = (call(spec.priority <= 0), call(spec.priority != 1));
         spec.idempotent = one_in(chance, 3);
         let hangs = spec.labels.get("does").is_some_and(|does| does == "hanging");
         spec.timeout = (hangs || one_in(chance, 4)).then(|| Duration::from_secs(30 + chance.below(3600)));

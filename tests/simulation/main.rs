@@ -111,6 +111,7 @@ fn every_invariant_holds_in_weeks_around_clock_changes_and_in_whole_years() {
         ("refused for want of room", sum(|c| c.refused)),
         ("calls of a replaced node refused", sum(|c| c.fenced)),
         ("pruned", sum(|c| c.pruned)),
+        ("told by a run of its own", sum(|c| c.told)),
     ] {
         println!("{what}: {often}");
         assert!(often >= SEEDS, "{what}: only {often}");

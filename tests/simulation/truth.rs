@@ -26,6 +26,8 @@ pub(crate) struct TaskTruth {
     /// When it was last changed so that dues may come late: resumed with what had passed, or given other shifts.
     disturbed: Timestamp,
     pub(crate) unfinished: BTreeSet<RunId>,
+    /// The last run that succeeded or failed did not succeed.
+    failing: bool,
     /// Runs that have ended, newest last; only some, to pick from.
     pub(crate) ended: Vec<RunId>,
 }
@@ -46,6 +48,8 @@ pub(crate) struct Living {
     pub(crate) attempt: u32,
     pub(crate) forced: bool,
     pub(crate) caught_up: bool,
+    /// It tells of another one: no limit counts it.
+    pub(crate) tells: bool,
     /// In a process of its own: it survives the node.
     pub(crate) process: bool,
     /// Somebody watches it.
@@ -77,6 +81,7 @@ pub(crate) struct Counts {
     pub(crate) refused: u64,
     pub(crate) fenced: u64,
     pub(crate) pruned: u64,
+    pub(crate) told: u64,
     pub(crate) most_living: u64,
 }
 
@@ -186,6 +191,7 @@ impl Truth {
                 if resumed || shifts(old) != shifts(task) { now } else { before.disturbed }
             }),
             unfinished: before.as_ref().map_or_else(BTreeSet::new, |before| before.unfinished.clone()),
+            failing: before.as_ref().is_some_and(|before| before.failing),
             ended: before.map_or_else(Vec::new, |before| before.ended),
         };
         if raised {
@@ -388,8 +394,37 @@ impl Truth {
         self.must(!known, || format!("run id {id} was given out twice"));
         if let Some(task) = self.tasks.get_mut(&run.task)
             && !run.state().is_terminal()
+            && run.trigger.follows().is_none()
         {
             task.unfinished.insert(id);
+        }
+    }
+
+    /// A run has ended, and this run tells of it, if any does: by the rules of its task exactly one, or none. That
+    /// there is no second one is seen at the next start, when all that is stored must be known.
+    pub(crate) fn told(&mut self, run: &Run, teller: Option<&Run>, now: Timestamp) {
+        let of = run.id;
+        let expected = match self.tasks.get_mut(&run.task) {
+            _ if !run.state().is_terminal() || run.trigger.follows().is_some() => None,
+            None => None,
+            Some(truth) => {
+                let (spec, was_failing) = (&truth.task.spec, truth.failing);
+                let (bad, good) = (run.state().is_failure(), run.state() == RunState::Succeeded);
+                truth.failing = bad || (was_failing && !good);
+                let wanted = [
+                    (bad && spec.on_failure.is_some(), Trigger::OnFailure { of }),
+                    (good && was_failing && spec.on_recovered.is_some(), Trigger::OnRecovered { of }),
+                ];
+                wanted.into_iter().find(|(holds, _)| *holds && !truth.deleted).map(|(_, trigger)| trigger)
+            }
+        };
+        let found = teller.map(|teller| (teller.task, teller.trigger));
+        self.must(found == expected.map(|trigger| (run.task, trigger)), || {
+            format!("run {of} ended as {:?}, told by {found:?}, expected {expected:?}", run.state())
+        });
+        if let Some(teller) = teller {
+            self.counts.told += 1;
+            self.adopt(teller, now, "born");
         }
     }
 
@@ -442,7 +477,9 @@ impl Truth {
             }
             if let Some(task) = self.tasks.get_mut(&task) {
                 task.unfinished.remove(&id);
-                task.ended.push(id);
+                if run.trigger.follows().is_none() {
+                    task.ended.push(id);
+                }
                 if task.ended.len() > 32 {
                     task.ended.drain(..16);
                 }

@@ -5,6 +5,7 @@ use crate::truth::{Dealt, Truth};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use punctual::clock::{Clock, VirtualClock};
+use punctual::model::event::EventKind;
 use punctual::model::overlap::Unfinished;
 use punctual::model::{CancelWhy, Run, RunId, Task, TaskId, TaskType};
 use punctual::store::{
@@ -49,6 +50,22 @@ impl Watched {
             (self.failed)();
         }
         answer
+    }
+
+    /// The run that an ended one says it is told by.
+    async fn teller_of(&self, run: &Run) -> Option<Run> {
+        if !run.state().is_terminal() {
+            return None;
+        }
+        let mut told = None;
+        for event in run.events.iter() {
+            if let EventKind::Message { source, text } = &event.kind
+                && source.starts_with("on_")
+            {
+                told = text.strip_prefix("told by the run ").and_then(|id| id.parse().ok());
+            }
+        }
+        self.inner.run(told?).await.ok().flatten()
     }
 
     fn truth(&self) -> (MutexGuard<'_, Truth>, Timestamp) {
@@ -170,12 +187,21 @@ impl RunStore for Watched {
     async fn transition(&self, session: &Session, edges: Vec<Edge>) -> Result<Vec<EdgeAnswer>, Error> {
         let asked: Vec<_> = edges.iter().map(|edge| (edge.fence, edge.event)).collect();
         let answers = self.heard(self.inner.transition(session, edges).await)?;
+        // Nothing waits here, so nobody hears of these runs before the world does.
+        let mut tellers = Vec::with_capacity(answers.len());
+        for answer in &answers {
+            tellers.push(match answer {
+                EdgeAnswer::Applied(run) => self.teller_of(run).await,
+                EdgeAnswer::Stale(_) | EdgeAnswer::Unknown => None,
+            });
+        }
         let (mut truth, now) = self.truth();
-        for ((fence, event), answer) in asked.into_iter().zip(&answers) {
+        for (((fence, event), answer), teller) in asked.into_iter().zip(&answers).zip(tellers) {
             match answer {
                 EdgeAnswer::Applied(run) => {
                     truth.written(session.epoch, "an edge");
                     truth.edge(fence, run, now, &format!("{event:?}"));
+                    truth.told(run, teller.as_ref(), now);
                 }
                 // Several edges of one commit may concern one run: only the last word is what is stored.
                 EdgeAnswer::Stale(_) | EdgeAnswer::Unknown => truth.counts.stale += 1,

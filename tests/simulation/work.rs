@@ -117,6 +117,14 @@ impl Workshop {
             };
         }
         let chance = self.chance(attempt.run.id, attempt.run.life.attempt, 1);
+        if attempt.run.trigger.follows().is_some() {
+            let telling = Duration::from_millis(chance.below(20_000));
+            return if chance.below(9) == 0 {
+                Act::Hang
+            } else {
+                Act::Run(telling, Box::new(Act::Exit(chance.below(2) as i32)))
+            };
+        }
         let handler = attempt.task.spec.work.driver() == "handler";
         let length = |most: u64| Duration::from_millis(100 + chance.below(most * 1000));
         let end = |chance: &Chance| match chance.below(6) {
@@ -187,7 +195,9 @@ impl Workshop {
             ));
         }
         let caught_up = run.trigger == Trigger::CatchUp && !run.forced;
-        let siblings = || truth.living.values().filter(|living| living.task.id == task.id);
+        let tells = run.trigger.follows().is_some();
+        let counted = || truth.living.values().filter(|living| !living.tells);
+        let siblings = || counted().filter(|living| living.task.id == task.id);
         let all = siblings().count();
         let serial = siblings().filter(|living| !living.forced).count();
         let late = siblings().filter(|living| living.caught_up).count();
@@ -210,7 +220,7 @@ impl Workshop {
                     let current = truth.tasks.get(&living.task.id);
                     names(&living.task) && current.is_none_or(|current| names(&current.task))
                 };
-                let busy = truth.living.values().filter(named).count();
+                let busy = counted().filter(named).count();
                 if busy >= *limit as usize {
                     broken.push(format!(
                         "run {id} was started beside {busy} with the key {key}, the limit is {limit}"
@@ -219,7 +229,7 @@ impl Workshop {
             }
             _ => {}
         }
-        for broken in broken {
+        for broken in broken.into_iter().filter(|_| !tells) {
             truth.wrong(broken);
         }
         let until = match act {
@@ -231,6 +241,7 @@ impl Workshop {
             attempt: number,
             forced: run.forced,
             caught_up,
+            tells,
             process,
             attached: true,
             until,
