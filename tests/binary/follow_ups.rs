@@ -34,13 +34,13 @@ fn a_failure_is_told_once_although_the_daemon_is_killed_and_so_is_the_recovery()
     daemon.kill();
     let daemon = place.serve_again();
     place.open_gate("gate");
-    place.ask(&["run", "wait", &bad.run]).ok();
+    place.ask(&["run", "wait", &bad.run]).ends(0);
     place.ask(&["run", "retry", &bad.run]).refuses(5, &["only tells of the end of another run"]);
     place.write("well", "");
-    place.ask(&["run", "now", "copy", "--wait"]).ok();
+    place.ask(&["run", "now", "copy", "--wait"]).ends(0);
     let good = place.witness.next("good", "copy");
-    place.ask(&["run", "wait", &good.run]).ok();
-    place.ask(&["run", "now", "copy", "--wait"]).ok();
+    place.ask(&["run", "wait", &good.run]).ends(0);
+    place.ask(&["run", "now", "copy", "--wait"]).ends(0);
     daemon.stop();
 
     let runs = place.runs_of("copy");
@@ -70,6 +70,7 @@ fn a_failure_is_told_once_although_the_daemon_is_killed_and_so_is_the_recovery()
     }
     let good = place.run(&good.run);
     assert!(good["output"].as_str().expect("text").contains("PUNCTUAL_CAUSE_STATE=succeeded\n"), "{good}");
-    let cause = place.ask(&["run", "show", id(&runs[0])]).ok();
+    let cause = place.ask(&["run", "show", id(&runs[0])]);
+    let cause = cause.ends(0);
     assert!(cause.contains(&format!("on_failure: told by the run {}", bad.run)), "{cause}");
 }
