@@ -4,4 +4,6 @@ pub mod handler;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod process;
+#[cfg(test)]
+mod third_attempt;
 mod trace;

@@ -5,7 +5,7 @@
 //! DATA/FORMAT    the format, as text; written last when the directory is made
 //! DATA/lock      held with flock by the process in it
 //! DATA/seal      the last commit known to be synced
-//! DATA/db/       the database
+//! DATA/db/       the database; DATA/db.new/ before all of a new one is there
 //! DATA/output/   what runs wrote; not ours
 //! DATA/aside/    journals as they were found, where opening them could have lost something
 //! ```

@@ -1,14 +1,11 @@
+use super::super::third_attempt::{self, START};
 use super::*;
 use crate::driver::Stream;
-use jiff::Timestamp;
 use punctual_clock::VirtualClock;
+use punctual_model::Run;
 use punctual_model::event::EventKind;
-use punctual_model::run::Trigger;
-use punctual_model::{Life, Owner, Run, RunId, RunState, Task, TaskId, TaskSpec, TaskType};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-
-const START: Timestamp = Timestamp::constant(1_767_225_600, 0);
 
 #[derive(Debug, Deserialize, Serialize, PartialEq)]
 struct Report {
@@ -44,37 +41,7 @@ impl RunSink for Said {
 }
 
 fn attempt(name: &str, args: Value, params: Value, saved: Value) -> Attempt {
-    let task = Task {
-        id: TaskId::new(1).unwrap(),
-        kind: TaskType::default(),
-        revision: 1,
-        created_at: START,
-        updated_at: START,
-        owner: Owner::default(),
-        metadata: serde_json::Map::new(),
-        spec: TaskSpec::new(name, Work::handler_with(name, args)),
-    };
-    let run = Run {
-        id: RunId::new(2).unwrap(),
-        task: task.id,
-        revision: 1,
-        trigger: Trigger::Manual,
-        scheduled_for: START,
-        run_at: START,
-        accepted_at: START,
-        life: Life { state: RunState::Starting, attempt: 3, epoch: 1 },
-        started_at: Some(START),
-        finished_at: None,
-        forced: false,
-        params,
-        idempotency_key: None,
-        restarts: Default::default(),
-        outcome: None,
-        saved,
-        local: Value::Null,
-        events: Default::default(),
-    };
-    Attempt::new(Arc::new(run), Arc::new(task))
+    third_attempt::attempt(Work::handler_with(name, args), params, saved)
 }
 
 fn driver(handlers: Handlers) -> (VirtualClock, HandlerDriver) {
@@ -190,7 +157,7 @@ async fn a_result_that_does_not_fit_is_left_out_and_the_work_stays_done() {
 async fn what_a_handler_says_reaches_its_run() {
     async fn talks(context: RunCtx) -> Result<(), TaskError> {
         assert_eq!(context.saved::<u32>()?, Some(7));
-        assert_eq!((context.run_id().get(), context.scheduled_for()), (2, START));
+        assert_eq!((context.run_id().get(), context.scheduled_for()), (0xabc, START));
         context.log("rendering");
         for done in 0..100 {
             context.progress(f64::from(done) / 100.0);

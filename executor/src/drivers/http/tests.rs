@@ -1,14 +1,10 @@
+use super::super::third_attempt::{self, START};
 use super::*;
 use crate::client::test_server::{TestServer, answer, answer_with, nobody};
 use crate::egress::Egress;
-use jiff::Timestamp;
 use punctual_clock::{SystemClock, VirtualClock};
 use punctual_model::hook::{HttpBody, HttpCall};
-use punctual_model::run::Trigger;
-use punctual_model::{Life, Owner, Run, RunId, RunState, Task, TaskId, TaskSpec, TaskType};
 use serde_json::{Value, json};
-
-const START: Timestamp = Timestamp::constant(1_767_225_600, 0);
 
 /// Keeps what a request says.
 #[derive(Default)]
@@ -31,37 +27,7 @@ impl RunSink for Said {
 }
 
 fn attempt(call: HttpCall, params: Value) -> Attempt {
-    let task = Task {
-        id: TaskId::new(1).unwrap(),
-        kind: TaskType::default(),
-        revision: 1,
-        created_at: START,
-        updated_at: START,
-        owner: Owner::default(),
-        metadata: serde_json::Map::new(),
-        spec: TaskSpec::new("call", Work::Http(call)),
-    };
-    let run = Run {
-        id: RunId::new(0xabc).unwrap(),
-        task: task.id,
-        revision: 1,
-        trigger: Trigger::Manual,
-        scheduled_for: START,
-        run_at: START,
-        accepted_at: START,
-        life: Life { state: RunState::Starting, attempt: 3, epoch: 1 },
-        started_at: Some(START),
-        finished_at: None,
-        forced: false,
-        params,
-        idempotency_key: None,
-        restarts: Default::default(),
-        outcome: None,
-        saved: Value::Null,
-        local: Value::Null,
-        events: Default::default(),
-    };
-    Attempt { run: Arc::new(run), task: Arc::new(task), setup: None }
+    third_attempt::attempt(Work::Http(call), params, Value::Null)
 }
 
 fn client() -> Arc<Client> {
