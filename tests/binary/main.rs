@@ -18,6 +18,7 @@ mod holding;
 mod http;
 mod leaks;
 mod leftovers;
+mod limits;
 mod place;
 mod process;
 mod reloading;
