@@ -326,7 +326,11 @@ impl Here {
         let at = Timestamp::from_microsecond(end.at).ok().filter(|_| self.is_found);
         let seen = Seen { at, lost: false, out_of_memory: end.out_of_memory > 0 };
         let message = |text: &String| EventKind::Message { source: "process".to_owned(), text: text.clone() };
-        let mut events: Vec<EventKind> = end.said.iter().map(message).collect();
+        // Told at the start too, which a daemon that was killed may have lost.
+        let limits = end.limits.clone().map(|layer| EventKind::LimitsApplied { layer });
+        let is_told = |kind: &EventKind| self.attempt.run.events.iter().any(|event| event.kind == *kind);
+        let limits = limits.filter(|kind| self.is_found && !is_told(kind));
+        let mut events: Vec<EventKind> = limits.into_iter().chain(end.said.iter().map(message)).collect();
         events.extend(end.output_error.clone().map(|error| EventKind::OutputFailed { error }));
         // Whoever has it killed tells that himself.
         events.extend((end.timed_out && end.by_force).then_some(EventKind::Killed));

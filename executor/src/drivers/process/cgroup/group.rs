@@ -16,9 +16,12 @@ use std::path::{Path, PathBuf};
 /// The beginning of the name of each group that is ours.
 const PREFIX: &str = "punctual-";
 
-/// Looks at a group that is about to stand still, and to be removed, and the pause between two: together many times
-/// what either takes, and nobody's wait if it takes longer, since both are tried again.
-const LOOKS: u32 = 20;
+/// Looks at a group that is about to stand still, and the pause between two: together ten times what it takes, and if it
+/// takes longer, whoever kills looks again anyway.
+const STILL: u32 = 20;
+/// And at one that is about to be empty for good: the kernel lets go of who has ended a moment after his parent was told.
+/// What takes longer stays until the next start, so rather too many.
+const EMPTY: u32 = 200;
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 
 /// Which of the two ways of the kernel.
@@ -159,7 +162,7 @@ impl Group {
         {
             // Until then, somebody may still be on the way into a fork.
             let is_still = || std::fs::read_to_string(state).is_ok_and(|text| text.trim() == "FROZEN");
-            until(is_still);
+            until(STILL, is_still);
         }
         self.signal(Signal::KILL, |_| false);
         if let Some(state) = freezer {
@@ -185,8 +188,8 @@ impl Group {
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
         let all = || self.directories.iter().flat_map(|directory| below(directory)).all(|group| gone(&group));
-        // Of what was killed just now, the last may still be on its way out.
-        until(all)
+        // Of what was killed just now, the last may still be on its way out. Seldom more than a look.
+        until(EMPTY, all)
     }
 }
 
@@ -240,8 +243,8 @@ fn killed(text: &str) -> u64 {
 
 /// Looks a few times, and answers whether it came to be. For the kernel's own doing, which takes no longer: neither the
 /// shim nor a thread that may wait has a clock to be moved.
-fn until(is_so: impl Fn() -> bool) -> bool {
-    for _ in 0..LOOKS {
+fn until(looks: u32, is_so: impl Fn() -> bool) -> bool {
+    for _ in 0..looks {
         if is_so() {
             return true;
         }

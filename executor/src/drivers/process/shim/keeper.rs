@@ -576,10 +576,10 @@ impl Keeper {
 
     /// Closes the output and tells the end.
     fn finish(&mut self) {
-        let out_of_memory = self.group.as_ref().map_or(0, Group::out_of_memory);
-        if let Some(group) = self.group.take() {
-            cgroup::remove(&group, Some(&self.files));
-        }
+        let group = self.group.take();
+        // What it has counted goes with it.
+        let out_of_memory = group.as_ref().map_or(0, Group::out_of_memory);
+        group.iter().for_each(|group| cgroup::remove(group, Some(&self.files)));
         let written = self.writer.take().map(|writer| writer.finish(time::wall())).unwrap_or_default();
         let end = End {
             token: self.token.clone(),
@@ -592,6 +592,7 @@ impl Keeper {
                 .filter(|_| self.timed_out)
                 .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
             by_force: self.ending.as_ref().is_some_and(|ending| ending.by_force),
+            limits: group.as_ref().map(Group::about),
             out_of_memory,
             output: written.summary,
             output_error: written.error,

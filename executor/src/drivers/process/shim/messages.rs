@@ -66,6 +66,8 @@ pub(crate) struct End {
     pub(crate) timeout: Option<u64>,
     /// It did not go by itself when it was told to.
     pub(crate) by_force: bool,
+    /// By what its limits were kept, if it had any.
+    pub(crate) limits: Option<String>,
     /// How many of its processes the kernel has killed for want of memory.
     pub(crate) out_of_memory: u64,
     /// What the run wrote.
