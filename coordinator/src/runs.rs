@@ -15,7 +15,7 @@ use crate::tasks::Tasks;
 use jiff::Timestamp;
 use punctual_executor::{Dispatch, Reservation, RunPromise};
 use punctual_faults::crash_point;
-use punctual_model::{CancelWhy, Life, Run, RunId, RunState, Task, TaskId, Trigger, validate};
+use punctual_model::{CancelWhy, Life, Run, RunId, RunState, Task, TaskId, TraceParent, Trigger, validate};
 use punctual_store::Enqueued;
 use serde_json::Value;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub struct RunRequest {
     pub idempotency_key: Option<String>,
     /// Passes the overlap policy by: it does not wait for the task's other runs.
     pub force: bool,
+    /// The trace of whoever asks, for the work to go on with.
+    pub trace: Option<TraceParent>,
 }
 
 /// A run that was accepted, with its promise.
@@ -140,7 +142,7 @@ pub(crate) async fn definition_of(core: &Core, run: &Run, at_hand: Arc<Task>) ->
 }
 
 fn requested(id: RunId, task: &Task, request: RunRequest, now: Timestamp) -> Run {
-    let RunRequest { params, scheduled_for, run_at, idempotency_key, force } = request;
+    let RunRequest { params, scheduled_for, run_at, idempotency_key, force, trace } = request;
     let run_at = run_at.unwrap_or(now);
     let scheduled_for = scheduled_for.unwrap_or(run_at);
     let life = Life::born(if run_at > now { RunState::Scheduled { at: run_at } } else { RunState::Queued });
@@ -158,6 +160,8 @@ fn requested(id: RunId, task: &Task, request: RunRequest, now: Timestamp) -> Run
         forced: force,
         params,
         idempotency_key,
+        trace,
+        usage: None,
         restarts: Default::default(),
         outcome: None,
         saved: Value::Null,

@@ -34,6 +34,8 @@ fn run_of(id: u64, task: &Task, now: Timestamp) -> Option<Run> {
         forced: false,
         params: serde_json::Value::Null,
         idempotency_key: None,
+        trace: None,
+        usage: None,
         restarts: Default::default(),
         outcome: None,
         saved: serde_json::Value::Null,

@@ -18,6 +18,7 @@ mod poststart;
 mod prestart;
 mod sink;
 mod start;
+mod statistics;
 mod stop;
 mod update;
 mod wait;

@@ -5,7 +5,7 @@ use crate::output::Outputs;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use punctual_model::event::EventKind;
-use punctual_model::{Failure, Outcome, Run, Task};
+use punctual_model::{Failure, Outcome, Run, Task, Usage};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,6 +88,11 @@ pub trait Handle: Send + Sync {
 
     /// Leaves it alone, because the node stops. `true` if it goes on by itself and can be recovered later.
     async fn detach(&self) -> bool;
+
+    /// What the work takes of the machine at this moment; none where that cannot be seen.
+    async fn stats(&self) -> Option<Usage> {
+        None
+    }
 
     /// What more is known of the end that [`Self::wait`] has answered.
     fn seen(&self) -> Seen {

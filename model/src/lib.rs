@@ -21,6 +21,8 @@ pub mod schedule;
 pub mod state;
 pub mod task;
 pub mod template;
+pub mod trace;
+pub mod usage;
 pub mod validate;
 pub mod work;
 
@@ -32,4 +34,6 @@ pub use run::{Run, Trigger};
 pub use schedule::{CatchUp, CatchUpPolicy, Schedule};
 pub use state::{CancelWhy, Life, LostWhy, RunEvent, RunState, RunStateName, StopWhy};
 pub use task::{Owner, Task, TaskProgress, TaskSpec, TaskStatus, TaskType};
+pub use trace::TraceParent;
+pub use usage::Usage;
 pub use work::Work;

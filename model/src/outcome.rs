@@ -1,5 +1,6 @@
 //! How an attempt ended, as data. Work that fails is no error of ours.
 
+use crate::usage::Usage;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,6 +19,9 @@ pub struct Outcome {
     /// What it wrote, if it wrote anything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<OutputSummary>,
+    /// What it took of the machine, where that is known: of processes that have a shim.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
 impl Outcome {

@@ -5,6 +5,8 @@ use crate::id::{RunId, TaskId};
 use crate::outcome::Outcome;
 use crate::restart::RestartCount;
 use crate::state::{IllegalTransition, Life, RunEvent, RunState};
+use crate::trace::TraceParent;
+use crate::usage::Usage;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -46,12 +48,19 @@ pub struct Run {
     /// The caller's key that makes asking twice harmless.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// The trace of whoever asked for it, if it said one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceParent>,
     /// What the restart tracker remembers.
     #[serde(default)]
     pub restarts: RestartCount,
     /// The end of the last attempt that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    /// The newest look at what its work takes while it lives, if its task wants one now and then. Soft: never written
+    /// for its own sake, and gone with the attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// What its work stored for a later attempt or a resume.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub saved: Value,
@@ -94,6 +103,9 @@ impl Run {
     /// [`IllegalTransition`] if that cannot happen now; nothing has changed then.
     pub fn apply(&mut self, event: RunEvent, at: Timestamp) -> Result<(), IllegalTransition> {
         let life = self.life.apply(event)?;
+        if !life.state.is_at_work() || life.attempt != self.life.attempt {
+            self.usage = None;
+        }
         match life.state {
             RunState::Starting if life.attempt != self.life.attempt => self.started_at = Some(at),
             state if state.is_terminal() => {

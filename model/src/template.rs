@@ -354,6 +354,8 @@ mod tests {
             forced: false,
             params,
             idempotency_key: None,
+            trace: None,
+            usage: None,
             restarts: Default::default(),
             outcome: None,
             saved: Value::Null,

@@ -133,7 +133,6 @@ pub fn task(spec: &TaskSpec) -> Problems {
     around::around(spec, &mut found);
     work(&spec.work, &mut found);
     size(spec, &mut found);
-    not_yet(spec, &mut found);
     found
 }
 
@@ -414,25 +413,6 @@ fn program(argv: &[String], field: &str, found: &mut Problems) {
     found.require(good, field, "a program, then its arguments", None);
     for (n, argument) in argv.iter().enumerate() {
         no_nul(argument, &format!("{field}[{n}]"), found);
-    }
-}
-
-/// A setting that is understood and that nothing here acts on yet.
-struct NotYet {
-    field: &'static str,
-    used: fn(&TaskSpec) -> bool,
-}
-
-/// All of them. A definition that uses one is refused, so that nobody relies on what does not happen; whoever makes it
-/// happen removes its line.
-const NOT_YET: &[NotYet] = &[NotYet { field: "stats_every", used: |spec| spec.stats_every.is_some() }];
-
-const NOTHING_YET: &str = "nothing yet";
-
-fn not_yet(spec: &TaskSpec, found: &mut Problems) {
-    for feature in NOT_YET.iter().filter(|feature| (feature.used)(spec)) {
-        let hint = "this version understands it and does not do it; leave it out";
-        found.add(feature.field, NOTHING_YET, Some(hint.to_owned()));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::table::{Table, printable};
 use jiff::{SignedDuration, Timestamp, TimestampRound, Unit};
-use punctual_server::wire::Run;
+use punctual_server::wire::{Run, Usage};
 use serde_json::Value;
 use std::fmt::Write;
 
@@ -27,6 +27,20 @@ pub(crate) fn short(duration: SignedDuration) -> String {
         s if s < 60.0 => format!("{s:.1} s"),
         s if s < 3600.0 => format!("{}m{:02}s", (s / 60.0) as u64, s as u64 % 60),
         s => format!("{}h{:02}m", (s / 3600.0) as u64, s as u64 / 60 % 60),
+    }
+}
+
+fn cpu(usage: &Usage) -> String {
+    let said = |time| short(SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX));
+    format!("{} user, {} system", said(usage.user), said(usage.system))
+}
+
+/// Bytes as a person says them.
+fn size(bytes: u64) -> String {
+    const MIB: f64 = (1 << 20) as f64;
+    match bytes as f64 / MIB {
+        mib if mib < 1024.0 => format!("{mib:.1} MiB"),
+        mib => format!("{:.1} GiB", mib / 1024.0),
     }
 }
 
@@ -84,7 +98,16 @@ pub(crate) fn full(run: &Run) -> String {
                 if output.dropped > 0 { format!(", {} dropped", output.dropped) } else { String::new() };
             line("output", format!("{} bytes{dropped}", output.bytes));
         }
+        if let Some(usage) = outcome.usage {
+            line("cpu", cpu(&usage));
+            line("memory", format!("{} at most in one process", size(usage.memory)));
+        }
     }
+    if let Some(usage) = run.usage {
+        line("cpu so far", cpu(&usage));
+        line("memory now", size(usage.memory));
+    }
+    line("trace", run.trace.map(|trace| trace.to_string()).unwrap_or_default());
     line("params", if run.params.is_null() { String::new() } else { run.params.to_string() });
     line("key", run.idempotency_key.as_deref().map(printable).unwrap_or_default());
     if !run.events.is_empty() {

@@ -9,6 +9,7 @@ use crate::hints::Hints;
 use crate::tally::Tallies;
 use async_trait::async_trait;
 use jiff::Timestamp;
+use punctual_model::Usage;
 use punctual_model::event::Event;
 use punctual_model::overlap::Unfinished;
 use punctual_model::restart::RestartCount;
@@ -296,6 +297,8 @@ pub struct SoftNote {
     pub events: Vec<Event>,
     /// What the work wants to find again.
     pub saved: Option<Value>,
+    /// What it takes of the machine; never written.
+    pub usage: Option<Usage>,
 }
 
 /// Which runs to list. By default newest id first.

@@ -74,3 +74,37 @@ fn a_failure_is_told_once_although_the_daemon_is_killed_and_so_is_the_recovery()
     let cause = cause.ends(0);
     assert!(cause.contains(&format!("on_failure: told by the run {}", bad.run)), "{cause}");
 }
+
+const TRACED: &str = r#"
+[[task]]
+name = "traced"
+shell = 'echo "$TRACEPARENT"; exit 1'
+on_failure = { command = ["/bin/sh", "-c", '. "$HOME/tell"; echo "$TRACEPARENT"; tell bad'] }
+"#;
+
+#[test]
+fn the_trace_of_who_asks_goes_through_the_run_to_what_tells_of_it_and_its_costs_are_shown() {
+    let mut place = Place::new();
+    let daemon = place.serve(TRACED);
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let ask = |trace: &str| {
+        let mut command = place.command();
+        command.args(["run", "now", "traced", "--wait", "--data"]).arg(place.data());
+        command.env("TRACEPARENT", trace).output().expect("run the binary")
+    };
+    ask(trace);
+    let told = place.witness.next("bad", "traced");
+    place.ask(&["run", "wait", &told.run]).ends(0);
+    daemon.stop();
+    let runs = place.runs_of("traced");
+    for run in &runs {
+        assert_eq!(run["trace"], trace, "{run}");
+        let shown = place.run(id(run));
+        assert_eq!(shown["output"], format!("{trace}\n"), "{shown}");
+        assert!(shown["outcome"]["usage"]["memory"].as_u64().is_some_and(|bytes| bytes > 0), "{shown}");
+    }
+    assert_eq!(runs.len(), 2, "{runs:?}");
+    let shown = place.ask(&["run", "show", id(&runs[0])]);
+    let shown = shown.ends(0);
+    assert!(shown.contains("cpu ") && shown.contains("at most in one process"), "{shown}");
+}

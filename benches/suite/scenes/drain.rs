@@ -82,6 +82,8 @@ async fn fill(data: &Path, runs: u64) -> Outcome {
             forced: false,
             params: serde_json::Value::Null,
             idempotency_key: None,
+            trace: None,
+            usage: None,
             restarts: Default::default(),
             outcome: None,
             saved: serde_json::Value::Null,

@@ -189,6 +189,8 @@ fn again(core: &Core, task: &Task, old: &Run, trigger: Trigger, saved: Value) ->
         forced: false,
         params: old.params.clone(),
         idempotency_key: None,
+        trace: None,
+        usage: None,
         restarts: Default::default(),
         outcome: None,
         saved,

@@ -5,8 +5,8 @@ use crate::engine::Engine;
 use crate::output::{Layout, Outputs, Writer, Written};
 use crate::registry::Registry;
 use punctual_clock::Clock;
-use punctual_model::RunId;
 use punctual_model::event::{Event, EventKind, MAX_EVENT_TEXT};
+use punctual_model::{RunId, Usage};
 use punctual_store::{Fence, SoftNote, Store};
 use serde_json::Value;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,6 +54,11 @@ impl Sink {
         })
     }
 
+    /// What the work takes of the machine at this moment.
+    pub(super) fn used(&self, usage: Usage) {
+        self.note(SoftNote { usage: Some(usage), ..self.empty() });
+    }
+
     /// The attempt is known to have started.
     pub(super) fn started(&self) {
         self.note(SoftNote { started: true, ..self.empty() });
@@ -65,7 +70,14 @@ impl Sink {
     }
 
     fn empty(&self) -> SoftNote {
-        SoftNote { run: self.run, fence: self.fence, started: false, events: Vec::new(), saved: None }
+        SoftNote {
+            run: self.run,
+            fence: self.fence,
+            started: false,
+            events: Vec::new(),
+            saved: None,
+            usage: None,
+        }
     }
 
     fn note(&self, note: SoftNote) {

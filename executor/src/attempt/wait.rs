@@ -1,7 +1,7 @@
 //! Step: wait for the end of the work, or for a reason to end it.
 
 use super::deadline::Deadline;
-use super::{Life, update};
+use super::{Life, statistics, update};
 use crate::driver::Handle;
 use crate::guard::guarded;
 use crate::working::Order;
@@ -46,6 +46,7 @@ pub(super) async fn wait(life: &Life, handle: &dyn Handle, deadline: &mut Deadli
         is_alive(life);
         tell_change(life, handle);
         let (mut followed, mut following) = (0, None);
+        let mut looking = statistics::looking(life, handle);
         loop {
             // Changes that came before the work lived are to be followed too.
             if following.is_none() && followed != deadline.updates() {
@@ -64,6 +65,7 @@ pub(super) async fn wait(life: &Life, handle: &dyn Handle, deadline: &mut Deadli
                     }
                 },
                 () = update::followed(&mut following) => {}
+                () = statistics::looks(&mut looking) => {}
             }
         }
     };
@@ -76,7 +78,7 @@ pub(super) async fn wait(life: &Life, handle: &dyn Handle, deadline: &mut Deadli
 /// Tells whoever keeps the work what holds for it from now on, if that is not what it was started by.
 pub(super) fn tell_change(life: &Life, handle: &dyn Handle) {
     if let Some(newest) = life.working.newer_than(&life.attempt.task) {
-        handle.changed(&newest);
+        handle.changed(&newest.of_run(&life.attempt.run));
     }
 }
 

@@ -25,6 +25,8 @@ mod signal;
 mod spawner;
 mod strays;
 mod supervisor;
+#[cfg(target_os = "linux")]
+mod usage;
 
 pub use home::ProcessHome;
 
@@ -32,6 +34,8 @@ use crate::driver::{Attempt, Class, Driver, Handle, Killed, RunSink, Seen};
 use async_trait::async_trait;
 use punctual_clock::Clock;
 use punctual_faults::crash_point;
+#[cfg(target_os = "linux")]
+use punctual_model::Usage;
 use punctual_model::{Failure, FailureKind, Outcome, Work};
 use std::sync::Arc;
 use std::time::Duration;
@@ -152,6 +156,7 @@ impl Driver for ProcessDriver {
         held.iter().for_each(|held| held.tell(&*sink));
         let (requests, received) = mpsc::unbounded_channel();
         let (ended, ends) = watch::channel(None);
+        let leader = child.identity.pid;
         let supervisor = supervisor::Supervisor::new(
             child,
             &attempt,
@@ -171,7 +176,7 @@ impl Driver for ProcessDriver {
             ended.send_replace(Some(end));
         };
         tokio::spawn(watching.in_current_span());
-        Ok(Box::new(ProcessHandle { requests, ended: ends }))
+        Ok(Box::new(ProcessHandle { requests, ended: ends, leader }))
     }
 
     async fn recover(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Option<Box<dyn Handle>> {
@@ -212,6 +217,8 @@ impl Driver for ProcessDriver {
 struct ProcessHandle {
     requests: mpsc::UnboundedSender<supervisor::Request>,
     ended: watch::Receiver<Option<(Outcome, Seen)>>,
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "there is nothing to look at"))]
+    leader: i32,
 }
 
 #[async_trait]
@@ -250,6 +257,15 @@ impl Handle for ProcessHandle {
 
     fn seen(&self) -> Seen {
         self.ended.borrow().as_ref().map(|(_, seen)| *seen).unwrap_or_default()
+    }
+
+    #[cfg(target_os = "linux")]
+    async fn stats(&self) -> Option<Usage> {
+        if self.ended.borrow().is_some() {
+            return None;
+        }
+        let leader = self.leader;
+        tokio::task::spawn_blocking(move || usage::of_tree(leader, true)).await.ok().flatten()
     }
 
     async fn detach(&self) -> bool {

@@ -36,6 +36,8 @@ pub(super) fn attempt(work: Work, params: Value, saved: Value) -> Attempt {
         forced: false,
         params,
         idempotency_key: None,
+        trace: None,
+        usage: None,
         restarts: Default::default(),
         outcome: None,
         saved,

@@ -2,8 +2,12 @@
 
 use punctual_model::{Run, Task};
 
-/// One trace a run, one span an attempt, both to be had from the ids: whoever finds them in a trace finds the run.
+/// That of whoever asked for the run, if it said one. Else one trace a run, one span an attempt, both to be had from the
+/// ids: whoever finds them in a trace finds the run.
 pub(crate) fn traceparent(run: &Run, task: &Task) -> String {
+    if let Some(parent) = run.trace {
+        return parent.to_string();
+    }
     let span = run.id.get().rotate_left(32) ^ u64::from(run.life.attempt);
     // A span of zeros means none at all.
     let span = if span == 0 { 1 } else { span };

@@ -31,6 +31,9 @@ mod with_shims {
     mod output;
     #[path = "starting.rs"]
     mod starting;
+    #[cfg(target_os = "linux")]
+    #[path = "usage.rs"]
+    mod usage;
 }
 
 /// As children of the daemon.

@@ -111,6 +111,8 @@ impl<const SHIMS: bool> Node<SHIMS> {
             forced: false,
             params: Default::default(),
             idempotency_key: None,
+            trace: None,
+            usage: None,
             restarts: Default::default(),
             outcome: None,
             saved: Default::default(),

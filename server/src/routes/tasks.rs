@@ -10,7 +10,7 @@ use crate::wire;
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use punctual_coordinator::{Accepted, Change, ScheduleReport, TaskQuery};
+use punctual_coordinator::{Accepted, Change, RunRequest, ScheduleReport, TaskQuery};
 use punctual_model::{TaskId, TaskStatus};
 use punctual_store::StoredTask;
 use serde_json::Value;
@@ -187,7 +187,14 @@ async fn run(
         request.idempotency_key = Some(key.to_owned());
     }
     let stored = api.tasks().find(task).await?;
-    let accepted = api.tasks().run_now(stored.task.id, request.into()).await?;
+    let mut request = RunRequest::from(request);
+    // One that is none, or more than one, is as none: by the specification a trace begins anew then.
+    let mut traces = headers.get_all("traceparent").iter();
+    request.trace = match (traces.next(), traces.next()) {
+        (Some(one), None) => one.to_str().ok().and_then(|text| text.trim().parse().ok()),
+        _ => None,
+    };
+    let accepted = api.tasks().run_now(stored.task.id, request).await?;
     accepted_answer(api, accepted, wait).await
 }
 

@@ -267,7 +267,8 @@ pub struct RunNow {
 
 impl From<RunNow> for coordinator::RunRequest {
     fn from(RunNow { params, scheduled_for, run_at, idempotency_key, force }: RunNow) -> Self {
-        Self { params, scheduled_for, run_at, idempotency_key, force }
+        // A trace comes as a header.
+        Self { params, scheduled_for, run_at, idempotency_key, force, trace: None }
     }
 }
 

@@ -17,7 +17,7 @@ pub use around::{Artifact, Call, Hooks, HttpCall, OnHookError, Output, UserHook}
 pub use restart::{Backoff, OnLost, Restart, RestartMode};
 pub use run::{
     CancelWhy, Event, Exit, Failure, Life, LostWhy, Missed, MissedWhy, Outcome, OutputSummary, Restarts, Run,
-    SkipWhy, State, StopWhy, Trigger,
+    SkipWhy, State, StopWhy, Trigger, Usage,
 };
 pub use spec::{
     CatchUp, CatchUpPolicy, Concurrency, Cron, DstGap, DstOverlap, Every, Kill, Overlap, Retention, Schedule,

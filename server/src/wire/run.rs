@@ -3,9 +3,12 @@
 use super::twin;
 use jiff::Timestamp;
 use punctual_model as model;
-use punctual_model::{RunId, RunState, RunStateName, TaskId, duration, event, outcome, overlap, run, state};
+use punctual_model::{
+    RunId, RunState, RunStateName, TaskId, TraceParent, duration, event, outcome, overlap, run, state,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::time::Duration;
 
 /// A run. `life` is its state with all it carries; `state`, `why` and the events' `text` say it in words.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,10 +36,14 @@ pub struct Run {
     pub params: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<TraceParent>,
     #[serde(default)]
     pub restarts: Restarts,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub saved: Value,
     /// The first ones and the last ones.
@@ -74,8 +81,10 @@ impl Run {
             forced,
             params,
             idempotency_key,
+            trace,
             restarts,
             outcome,
+            usage,
             saved,
             // What the node keeps for itself is nobody's business.
             local: _,
@@ -98,8 +107,10 @@ impl Run {
             forced,
             params,
             idempotency_key,
+            trace,
             restarts: Restarts { count: restarts.count, window_start: restarts.window_start },
             outcome: outcome.map(Into::into),
+            usage: usage.map(Into::into),
             saved,
             events_dropped: events.dropped(),
             events: events.iter().map(Event::new).collect(),
@@ -304,6 +315,23 @@ pub struct Restarts {
     pub window_start: Option<Timestamp>,
 }
 
+/// Processor time and resident bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the twin says what they mean: `punctual_model::Usage`")]
+pub struct Usage {
+    #[serde(with = "duration::text")]
+    pub user: Duration,
+    #[serde(with = "duration::text")]
+    pub system: Duration,
+    pub memory: u64,
+}
+
+impl From<model::Usage> for Usage {
+    fn from(model::Usage { user, system, memory }: model::Usage) -> Self {
+        Self { user, system, memory }
+    }
+}
+
 /// How the last attempt that ended did end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the twin says what they mean")]
@@ -316,10 +344,13 @@ pub struct Outcome {
     pub result: Option<Value>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<OutputSummary>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
 impl From<outcome::Outcome> for Outcome {
-    fn from(outcome::Outcome { exit, error, result, output }: outcome::Outcome) -> Self {
+    fn from(outcome: outcome::Outcome) -> Self {
+        let outcome::Outcome { exit, error, result, output, usage } = outcome;
         Self {
             exit: exit.map(|exit| match exit {
                 outcome::Exit::Code(code) => Exit::Code(code),
@@ -332,6 +363,7 @@ impl From<outcome::Outcome> for Outcome {
             }),
             result,
             output: output.map(|outcome::OutputSummary { bytes, dropped }| OutputSummary { bytes, dropped }),
+            usage: usage.map(Into::into),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Runs over the wire.
 
 use crate::house::{House, request, send};
-use axum::http::Method;
+use axum::http::{HeaderValue, Method};
 use punctual::testing::Act;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -52,6 +52,28 @@ async fn waiting_answers_with_the_end_or_when_the_time_is_over() {
     }
     // A run that has ended is not waited for.
     house.get(&format!("/v1/runs/{id}?wait=1h")).await.is(200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_trace_of_who_asks_is_kept_and_what_is_none_is_as_none() {
+    let house = House::new().await;
+    house.task("a").await;
+    let asked = |traces: &[&'static str]| {
+        let mut request = request(Method::POST, "/v1/tasks/a:run", None);
+        for trace in traces {
+            request.headers_mut().append("traceparent", HeaderValue::from_static(trace));
+        }
+        send(house.router(), request)
+    };
+    let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let run = asked(&[good]).await.is(202);
+    assert_eq!(run["trace"], good);
+    let id = run["id"].as_str().expect("an id");
+    assert_eq!(house.get(&format!("/v1/runs/{id}")).await.is(200)["trace"], good);
+    let zero = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
+    for bad in [&["nonsense"][..], &[zero], &[good, good], &[]] {
+        assert_eq!(asked(bad).await.is(202)["trace"], Value::Null, "{bad:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::{Output, OutputArg, print_bytes, print_json, print_text, run_report};
 use clap::Args;
 use jiff::Timestamp;
-use punctual::model::{RunStateName, duration};
+use punctual::model::{RunStateName, TraceParent, duration};
 use punctual_server::wire;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
@@ -74,7 +74,12 @@ impl Now {
         };
         let client = self.target.client()?;
         let task = find::task(&client, &self.task).await?;
-        let ask = Ask::verb(&["tasks", &task.id.to_string()], "run").body(&request);
+        let mut ask = Ask::verb(&["tasks", &task.id.to_string()], "run").body(&request);
+        // Whoever calls from within a trace need not say so twice; what is none is left out.
+        let trace = std::env::var("TRACEPARENT").ok().and_then(|text| text.parse::<TraceParent>().ok());
+        if let Some(trace) = trace {
+            ask = ask.header("traceparent", trace);
+        }
         let run: wire::Run = client.ask(ask).await?;
         if waits {
             if self.output.output == Output::Text {

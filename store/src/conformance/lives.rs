@@ -319,7 +319,7 @@ pub async fn notes_are_seen_at_once_written_with_the_next_edge_and_lost_with_the
     let text = |run: &Run| run.events.iter().map(|event| event.kind.text()).collect::<Vec<_>>();
     for run in [&kept, &lost] {
         let (events, saved) = (vec![message(&scene, "half")], Some(json!(50)));
-        let note = SoftNote { run: run.id, fence: Fence::of(run), started: true, events, saved };
+        let note = SoftNote { run: run.id, fence: Fence::of(run), started: true, events, saved, usage: None };
         let mut other = note.clone();
         other.fence.attempt += 1;
         scene.store().note(vec![note, other]);

@@ -129,6 +129,8 @@ impl<'a> Scene<'a> {
             forced: false,
             params: Value::Null,
             idempotency_key: None,
+            trace: None,
+            usage: None,
             restarts: RestartCount::default(),
             outcome: None,
             saved: Value::Null,

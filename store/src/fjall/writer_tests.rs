@@ -72,6 +72,8 @@ fn run(id: u64) -> Run {
         forced: false,
         params: Value::Null,
         idempotency_key: None,
+        trace: None,
+        usage: None,
         restarts: RestartCount::default(),
         outcome: None,
         saved: Value::Null,

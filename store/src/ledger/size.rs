@@ -127,6 +127,8 @@ mod tests {
             forced: false,
             params: Value::Null,
             idempotency_key: None,
+            trace: None,
+            usage: None,
             restarts: RestartCount::default(),
             outcome: None,
             saved: Value::Null,

@@ -347,6 +347,7 @@ impl Ledger {
             if let Some(saved) = note.saved {
                 run.saved = saved;
             }
+            run.usage = note.usage.or(run.usage);
         }
     }
 

@@ -5,8 +5,9 @@ use super::code::FailureCode;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 use punctual_model::outcome::OutputSummary;
-use punctual_model::{Exit, Failure, Outcome};
+use punctual_model::{Exit, Failure, Outcome, Usage};
 use serde_json::Value;
+use std::time::Duration;
 
 /// An end without anything to tell is one byte.
 #[derive(Debug, PartialEq, Encode, Decode)]
@@ -20,6 +21,8 @@ pub(super) struct OutcomeTwin {
     result: Option<ByteVec>,
     #[n(3)]
     output: Option<OutputTwin>,
+    #[n(4)]
+    usage: Option<UsageTwin>,
 }
 
 #[derive(Debug, PartialEq, Encode, Decode)]
@@ -49,6 +52,22 @@ struct OutputTwin {
     bytes: u64,
     #[n(1)]
     dropped: Option<u64>,
+}
+
+/// Times in microseconds: the kernel counts no finer.
+#[derive(Debug, PartialEq, Encode, Decode)]
+#[cbor(array)]
+struct UsageTwin {
+    #[n(0)]
+    user: u64,
+    #[n(1)]
+    system: u64,
+    #[n(2)]
+    memory: u64,
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl From<Exit> for ExitTwin {
@@ -83,6 +102,11 @@ impl From<&Outcome> for OutcomeTwin {
                 bytes: output.bytes,
                 dropped: (output.dropped > 0).then_some(output.dropped),
             }),
+            usage: outcome.usage.map(|Usage { user, system, memory }| UsageTwin {
+                user: micros(user),
+                system: micros(system),
+                memory,
+            }),
         }
     }
 }
@@ -102,6 +126,11 @@ impl TryFrom<OutcomeTwin> for Outcome {
             output: twin.output.map(|output| OutputSummary {
                 bytes: output.bytes,
                 dropped: output.dropped.unwrap_or_default(),
+            }),
+            usage: twin.usage.map(|UsageTwin { user, system, memory }| Usage {
+                user: Duration::from_micros(user),
+                system: Duration::from_micros(system),
+                memory,
             }),
         })
     }

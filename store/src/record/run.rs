@@ -10,7 +10,7 @@ use minicbor::{Decode, Encode};
 use punctual_model::overlap::SkipWhy;
 use punctual_model::restart::RestartCount;
 use punctual_model::state::Missed;
-use punctual_model::{Life, Run, RunId, RunState, RunStateName, TaskId, Trigger};
+use punctual_model::{Life, Run, RunId, RunState, RunStateName, TaskId, TraceParent, Trigger};
 use serde_json::Value;
 
 /// The record of a run, without its id, which is its key.
@@ -90,6 +90,9 @@ struct RestTwin {
     /// The start of the first attempt, from `accepted_at`.
     #[n(10)]
     first_start: Option<Nanos>,
+    /// Of the caller: trace, span and flags. One that cannot be read is none.
+    #[n(11)]
+    trace: Option<ByteVec>,
 }
 
 /// What some states carry.
@@ -166,6 +169,7 @@ impl From<&Run> for RunTwin {
             events: EventLogTwin::of(&run.events, accepted_at),
             local: some_json(&run.local),
             first_start: run.restarts.first_start.map(|at| Nanos::between(accepted_at, at)),
+            trace: run.trace.map(trace_bytes),
         };
         Self {
             task: run.task.get(),
@@ -221,6 +225,8 @@ impl RunTwin {
             forced: rest.forced.unwrap_or_default(),
             params: value_or_null(rest.params)?,
             idempotency_key: rest.idempotency_key,
+            trace: rest.trace.and_then(|bytes| trace_of(&bytes)),
+            usage: None,
             restarts: RestartCount {
                 count: rest.restarts.unwrap_or_default(),
                 window_start: rest.window_start.map(|at| at.after(accepted)).transpose()?,
@@ -310,6 +316,20 @@ impl StateTwin {
 
 fn missing(what: &str) -> Unreadable {
     Unreadable::content(format!("it lacks {what}"))
+}
+
+fn trace_bytes(parent: TraceParent) -> ByteVec {
+    let mut bytes = parent.trace.to_be_bytes().to_vec();
+    bytes.extend(parent.span.to_be_bytes());
+    bytes.push(parent.flags);
+    bytes.into()
+}
+
+fn trace_of(bytes: &[u8]) -> Option<TraceParent> {
+    let (trace, rest) = bytes.split_first_chunk()?;
+    let (span, flags) = rest.split_first_chunk()?;
+    let [flags] = *flags else { return None };
+    Some(TraceParent { trace: u128::from_be_bytes(*trace), span: u64::from_be_bytes(*span), flags })
 }
 
 fn some_json(value: &Value) -> Option<ByteVec> {

@@ -40,6 +40,8 @@ fn finished_noop() -> Run {
         forced: false,
         params: Value::Null,
         idempotency_key: None,
+        trace: None,
+        usage: None,
         restarts: RestartCount::default(),
         outcome: Some(Outcome::success()),
         saved: Value::Null,
@@ -105,6 +107,17 @@ fn told_run() -> Run {
     }
 }
 
+/// A run with a trace of its caller's and what its work has taken.
+fn traced_run() -> Run {
+    let user = Duration::from_micros(1_250);
+    let usage = Some(Usage { user, system: Duration::from_secs(2), memory: 3 << 20 });
+    Run {
+        trace: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().ok(),
+        outcome: Some(Outcome { usage, ..Outcome::success() }),
+        ..finished_noop()
+    }
+}
+
 /// A run that uses every field of the first layout.
 fn full_run() -> Run {
     let at = |secs| NOON + SignedDuration::from_secs(secs);
@@ -148,6 +161,7 @@ fn full_run() -> Run {
             error: Some(Failure::new(FailureKind::Timeout, "took longer than 5s").recoverable()),
             result: Some(Value::Null),
             output: Some(OutputSummary { bytes: 10 << 20, dropped: 17 }),
+            usage: None,
         }),
         saved: json!({"page": 7}),
         events,
@@ -248,6 +262,7 @@ fn records_of_version_1_are_read_and_written_byte_for_byte() {
         ("run-full".to_owned(), run(full_run())),
         ("run-later".to_owned(), run(later_run())),
         ("run-told".to_owned(), run(told_run())),
+        ("run-traced".to_owned(), run(traced_run())),
         ("task".to_owned(), {
             let record = encode_task(&task).unwrap();
             let back = decode_task(&record) == Ok(task);
@@ -402,8 +417,13 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         recoverable,
     });
     let output = any::<(u64, u64)>().prop_map(|(bytes, dropped)| OutputSummary { bytes, dropped });
-    (option::of(exit), option::of(error), option::of(json_value()), option::of(output))
-        .prop_map(|(exit, error, result, output)| Outcome { exit, error, result, output })
+    let usage = any::<(u32, u32, u64)>().prop_map(|(user, system, memory)| Usage {
+        user: Duration::from_micros(user.into()),
+        system: Duration::from_micros(system.into()),
+        memory,
+    });
+    (option::of(exit), option::of(error), option::of(json_value()), option::of(output), option::of(usage))
+        .prop_map(|(exit, error, result, output, usage)| Outcome { exit, error, result, output, usage })
 }
 
 prop_compose! {
@@ -419,6 +439,7 @@ prop_compose! {
         local in json_value(),
         outcome in option::of(outcome()),
         log in vec(event(), 0..40),
+        trace in option::of((1u128.., 1u64.., any::<u8>())),
     ) -> Run {
         let (id, task, revision, attempt, epoch, forced) = numbers;
         let of = RunId::new(task.max(1)).unwrap();
@@ -428,7 +449,7 @@ prop_compose! {
             id: RunId::new(id.max(1)).unwrap(),
             task: TaskId::new(task.max(1)).unwrap(),
             revision,
-            trigger: match trigger % 5 {
+            trigger: match trigger % 7 {
                 0 => Trigger::Schedule,
                 1 => Trigger::CatchUp,
                 2 => Trigger::Manual,
@@ -446,6 +467,8 @@ prop_compose! {
             forced,
             params,
             idempotency_key: key,
+            trace: trace.map(|(trace, span, flags)| TraceParent { trace, span, flags }),
+            usage: None,
             restarts: RestartCount { count: restarts.0, window_start: restarts.1, first_start: restarts.2 },
             outcome,
             saved,

@@ -81,6 +81,8 @@ impl Node {
             forced: false,
             params: serde_json::Value::Null,
             idempotency_key: None,
+            trace: None,
+            usage: None,
             restarts: restart::RestartCount::default(),
             outcome: None,
             saved: serde_json::Value::Null,

@@ -10,7 +10,7 @@ use super::shim::messages::{self, Ask, End, Tell};
 use super::shim::order::{self, About, Order};
 use super::spawner::Program;
 use super::strays::{self, FIRST_LOOK, LONGEST_LOOK};
-use super::{cgroup, exit, shim, signal};
+use super::{cgroup, exit, shim, signal, usage};
 use crate::driver::{Attempt, Handle, Killed, RunSink, Seen};
 use crate::output::{Layout, Outputs};
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use punctual_clock::{Chance, Clock};
 use punctual_faults::crash_point;
 use punctual_model::event::EventKind;
-use punctual_model::{Exit, Failure, FailureKind, Outcome, RunId, Task, duration};
+use punctual_model::{Exit, Failure, FailureKind, Outcome, RunId, Task, Usage, duration};
 use punctual_store::fjall::FreeSpace;
 use rustix::net::SendFlags;
 use rustix::process::Signal;
@@ -321,6 +321,7 @@ impl Here {
             outcome.error = Some(Failure::new(FailureKind::Timeout, text).recoverable());
         }
         outcome.output = end.output;
+        outcome.usage = end.usage;
         let how = if end.by_force { Killed::ByForce } else { Killed::ByItself };
         // What is heard of as it happens happens by the daemon's own clock.
         let at = Timestamp::from_microsecond(end.at).ok().filter(|_| self.is_found);
@@ -417,6 +418,7 @@ pub(super) struct KeptHandle {
     requests: mpsc::UnboundedSender<Request>,
     ended: watch::Receiver<Option<Known>>,
     sink: Arc<dyn RunSink>,
+    files: Files,
     told: AtomicBool,
 }
 
@@ -424,10 +426,10 @@ impl KeptHandle {
     fn new(here: Here, stream: UnixStream, buffer: Vec<u8>) -> Self {
         let (requests, received) = mpsc::unbounded_channel();
         let (tell, ended) = watch::channel(None);
-        let sink = Arc::clone(&here.sink);
+        let (sink, files) = (Arc::clone(&here.sink), here.files.clone());
         let talk = Talk { here, stream, buffer, tell, kills: Vec::new(), signals: VecDeque::new() };
         tokio::spawn(talk.run(received).in_current_span());
-        Self { requests, ended, sink, told: AtomicBool::new(false) }
+        Self { requests, ended, sink, files, told: AtomicBool::new(false) }
     }
 }
 
@@ -474,6 +476,16 @@ impl Handle for KeptHandle {
         };
         // Work that is over has no use for it.
         let _ = self.requests.send(Request::Change(change));
+    }
+
+    async fn stats(&self) -> Option<Usage> {
+        let files = self.files.clone();
+        let look = move || {
+            let shim = files.state()?.shim;
+            // Its number is somebody else's once it is gone.
+            strays::is_alive(shim).then(|| usage::of_tree(shim.pid, false)).flatten()
+        };
+        tokio::task::spawn_blocking(look).await.ok().flatten()
     }
 
     async fn detach(&self) -> bool {

@@ -14,6 +14,31 @@ pub(crate) struct Stat {
     pub(crate) alive: bool,
 }
 
+/// What `/proc/PID/stat` says that a process has taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg(target_os = "linux")]
+pub(super) struct Spent {
+    /// Ticks of processor time, in its own code and of the system.
+    pub(super) own: [u64; 2],
+    /// The same of the children that it has waited for.
+    pub(super) waited: [u64; 2],
+    /// Resident pages.
+    pub(super) pages: u64,
+}
+
+#[cfg(target_os = "linux")]
+pub(super) fn spent(pid: i32) -> Option<Spent> {
+    parse_spent(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+#[cfg(target_os = "linux")]
+fn parse_spent(text: &str) -> Option<Spent> {
+    let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
+    // A child's may be negative while it is counted up; that is nothing yet.
+    let number = |place: usize| Some(fields.get(place)?.parse::<i64>().ok()?.max(0).unsigned_abs());
+    Some(Spent { own: [number(11)?, number(12)?], waited: [number(13)?, number(14)?], pages: number(21)? })
+}
+
 /// The identity of this boot; empty where it is not known.
 pub(super) fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
@@ -96,6 +121,8 @@ mod tests {
         assert_eq!(stat.identity, Identity { pid: 4711, start_time: 987_654 });
         assert_eq!((stat.parent, stat.group, stat.session, stat.alive), (1, 4700, 4711, true));
         assert!(!parse(&text.replace(" S ", " Z ")).unwrap().alive);
+        let spent = parse_spent(text).unwrap();
+        assert_eq!((spent.own, spent.waited, spent.pages), ([5, 6], [7, 8], 2));
         assert_eq!(parse(""), None);
         assert_eq!(parse("1 (x) S"), None);
     }

@@ -171,6 +171,8 @@ impl Bench {
             forced: false,
             params: Default::default(),
             idempotency_key: None,
+            trace: None,
+            usage: None,
             restarts: Default::default(),
             outcome: None,
             saved: Default::default(),

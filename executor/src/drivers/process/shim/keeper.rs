@@ -17,6 +17,7 @@ use super::super::home::Identity;
 use super::super::proc_table::Stat;
 use super::super::strays::{self, FIRST_LOOK, LONGEST_LOOK, PROOF};
 use super::super::supervisor::{DRAIN, PIPE};
+use super::super::usage;
 use super::birth::{self, Born, Stillborn};
 use super::files::Files;
 use super::line::Line;
@@ -596,6 +597,7 @@ impl Keeper {
             out_of_memory,
             output: written.summary,
             output_error: written.error,
+            usage: usage::of_ended_children(),
             said: std::mem::take(&mut self.said),
         };
         self.tell(&Tell::Ended(end.clone()));

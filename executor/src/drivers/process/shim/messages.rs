@@ -2,6 +2,7 @@
 //! comes back after an upgrade talks with shims of the one before. Fields are only ever added.
 
 use super::super::control::Step;
+use punctual_model::Usage;
 use punctual_model::outcome::OutputSummary;
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +74,8 @@ pub(crate) struct End {
     /// What the run wrote.
     pub(crate) output: Option<OutputSummary>,
     pub(crate) output_error: Option<String>,
+    /// What all of it took of the machine.
+    pub(crate) usage: Option<Usage>,
     /// What its record should tell besides.
     pub(crate) said: Vec<String>,
 }
