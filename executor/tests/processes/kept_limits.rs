@@ -82,9 +82,13 @@ async fn work_goes_on_within_its_limits_and_the_next_daemon_hears_that_they_were
         return;
     }
     let gate = gate(node.path());
+    // Another one for the second time: who opens one anew may still find the writer of the first.
+    let again = node.path().join("again");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &again, rustix::fs::Mode::RWXU).unwrap();
     let script = format!(
-        "echo $$; echo ready; read x <{0}; echo once; read x <{0}; head -c 200M /dev/zero | tail >/dev/null",
-        gate.display()
+        "echo $$; echo ready; read x <{}; echo once; read x <{}; head -c 200M /dev/zero | tail >/dev/null",
+        gate.display(),
+        again.display()
     );
     let id = left_alone(&node, limited(&script, memory(32 << 20))).await;
     let pid = node.output(id).lines().next().unwrap().to_owned();
@@ -99,7 +103,7 @@ async fn work_goes_on_within_its_limits_and_the_next_daemon_hears_that_they_were
     assert!(is_alive(&pid));
     // And left alone once more, it comes to its end.
     within(pool.stop(std::time::Duration::ZERO)).await;
-    std::fs::write(&gate, "\n").unwrap();
+    std::fs::write(&again, "\n").unwrap();
     until(|| files(&node) == [format!("{id}.1.end")]).await;
     assert_eq!(groups_of(&node, id), Vec::<PathBuf>::new());
     let (pool, _) = next(&node, id).await;

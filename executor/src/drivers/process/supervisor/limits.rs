@@ -47,7 +47,6 @@ impl Limits {
 }
 
 #[cfg(not(target_os = "linux"))]
-#[expect(clippy::unused_self, reason = "there is nothing to be asked for")]
 impl Limits {
     pub(super) fn members(&self) -> Vec<Identity> {
         Vec::new()
