@@ -215,7 +215,7 @@ impl Builder {
                     .outputs(outputs.clone())
                     .limits(self.limits);
                 #[cfg_attr(not(feature = "http"), expect(unused_mut, reason = "only requests are added"))]
-                let mut means = Means::new(work_dirs.clone());
+                let mut means = Means::new(work_dirs.clone()).marked_by(&home);
                 #[cfg(feature = "http")]
                 {
                     let client = Arc::new(Client::new(self.egress, Arc::clone(&clock)));

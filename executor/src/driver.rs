@@ -86,6 +86,11 @@ pub trait Handle: Send + Sync {
     /// whoever keeps the work by itself is to know them.
     fn changed(&self, _newest: &Task) {}
 
+    /// Whether it goes on by itself when it is left alone. What does is not waited for when the node stops.
+    fn goes_on(&self) -> bool {
+        false
+    }
+
     /// Leaves it alone, because the node stops. `true` if it goes on by itself and can be recovered later.
     async fn detach(&self) -> bool;
 

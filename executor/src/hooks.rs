@@ -14,6 +14,7 @@ pub use work_dir::WorkDirs;
 
 #[cfg(feature = "http")]
 use crate::client::Client;
+use crate::drivers::process::ProcessHome;
 #[cfg(feature = "http")]
 use crate::fetch::Fetcher;
 use crate::hook::MakeHook;
@@ -23,6 +24,8 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Means {
     work_dirs: WorkDirs,
+    /// A variable for commands.
+    mark: Option<(String, String)>,
     #[cfg(feature = "http")]
     client: Option<Arc<Client>>,
     #[cfg(feature = "http")]
@@ -35,11 +38,19 @@ impl Means {
     pub fn new(work_dirs: WorkDirs) -> Self {
         Self {
             work_dirs,
+            mark: None,
             #[cfg(feature = "http")]
             client: None,
             #[cfg(feature = "http")]
             fetcher: None,
         }
+    }
+
+    /// Commands are found again by the marks of this node.
+    #[must_use]
+    pub fn marked_by(mut self, home: &ProcessHome) -> Self {
+        self.mark = home.hook_variable();
+        self
     }
 
     /// Hooks that are requests are made by this client.

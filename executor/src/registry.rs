@@ -208,6 +208,14 @@ impl Registry {
         all.iter().for_each(|working| working.order(order));
     }
 
+    /// The node stops: what goes on by itself is to be left now. Nobody comes later who could be.
+    pub(crate) fn let_go(&self) {
+        let mut all: Vec<Arc<Working>> =
+            self.lock().entries.values().filter_map(|entry| entry.working.clone()).collect();
+        all.sort_unstable_by_key(|working| working.run());
+        all.iter().for_each(|working| working.let_go());
+    }
+
     /// Tells all waiters, now and later, that they wait in vain.
     pub(crate) fn fail(&self, error: &Error) {
         let mut inner = self.lock();

@@ -34,6 +34,8 @@ pub(crate) struct Orders {
     pub(crate) stop: Option<StopWhy>,
     pub(crate) interrupt: bool,
     pub(crate) abandon: bool,
+    /// The node stops: what goes on by itself is left at once, all else still has its time.
+    pub(crate) leave: bool,
     /// Rises with each order, also with the same one again.
     pub(crate) count: u32,
     /// Rises with each change of the definition.
@@ -75,6 +77,12 @@ impl Working {
             }
             orders.count = orders.count.wrapping_add(1);
         }
+        self.changed.notify_waiters();
+    }
+
+    /// The node stops, and has some time yet.
+    pub(crate) fn let_go(&self) {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).leave = true;
         self.changed.notify_waiters();
     }
 

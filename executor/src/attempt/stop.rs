@@ -112,6 +112,7 @@ async fn before_the_signal(life: &Life, handle: &dyn Handle, order: Order) -> Op
 async fn until_it_is_gone(life: &Life, handle: &dyn Handle) -> Outcome {
     loop {
         for number in 0..TRIES {
+            let asked = life.working.orders().count;
             match kill(life, handle).await {
                 Ok(how) => {
                     if how == Killed::ByForce {
@@ -132,6 +133,8 @@ async fn until_it_is_gone(life: &Life, handle: &dyn Handle) -> Outcome {
                     biased;
                     ended = guarded(handle.wait()) => return outcome_of(life, handle, ended).await,
                     () = life.engine.clock.sleep(pause(number)) => {}
+                    // Whoever asks again, or stops the node, does not want to wait.
+                    _ = life.working.until(|orders| orders.count != asked) => {}
                 }
             }
         }

@@ -4,7 +4,7 @@ use super::deadline::Deadline;
 use super::{Life, statistics, update};
 use crate::driver::Handle;
 use crate::guard::guarded;
-use crate::working::Order;
+use crate::working::{Order, Orders};
 use punctual_faults::crash_point;
 use punctual_model::event::{Event, EventKind};
 use punctual_model::{Failure, FailureKind, Outcome, RunEvent, RunState, StopWhy};
@@ -57,7 +57,7 @@ pub(super) async fn wait(life: &Life, handle: &dyn Handle, deadline: &mut Deadli
             tokio::select! {
                 biased;
                 ended = &mut work => break Err(ended),
-                heard = hear(life, deadline) => match heard {
+                heard = hear(life, deadline, handle.goes_on()) => match heard {
                     Heard::Stop(reason) => break Ok(reason),
                     Heard::Updated(updates) => {
                         deadline.renew(life, updates);
@@ -91,16 +91,20 @@ pub(super) fn is_alive(life: &Life) {
 /// Returns when the attempt is told to stop or its time is up, by the timeout that holds by then.
 pub(super) async fn told_to_stop(life: &Life, deadline: &mut Deadline) -> Reason {
     loop {
-        match hear(life, deadline).await {
+        // What is not at work yet cannot go on by itself.
+        match hear(life, deadline, false).await {
             Heard::Stop(reason) => return reason,
             Heard::Updated(updates) => deadline.renew(life, updates),
         }
     }
 }
 
-async fn hear(life: &Life, deadline: &mut Deadline) -> Heard {
+async fn hear(life: &Life, deadline: &mut Deadline, goes_on: bool) -> Heard {
     let known = deadline.updates();
-    let told = life.working.until(|orders| orders.strongest().is_some() || orders.updates != known);
+    let leaves = |orders: &Orders| goes_on && orders.leave;
+    let told = life
+        .working
+        .until(|orders| orders.strongest().is_some() || leaves(orders) || orders.updates != known);
     let orders = tokio::select! {
         biased;
         orders = told => orders,
@@ -108,6 +112,7 @@ async fn hear(life: &Life, deadline: &mut Deadline) -> Heard {
     };
     match orders.strongest() {
         Some(order) => Heard::Stop(Reason::Told(order)),
+        None if leaves(&orders) => Heard::Stop(Reason::Told(Order::Interrupt)),
         None => Heard::Updated(orders.updates),
     }
 }

@@ -83,6 +83,7 @@ impl User {
                     ("PUNCTUAL_HOOK_PHASE", self.phase.to_string()),
                 ];
                 env.extend(more.iter().chain(about).map(|(name, value)| ((*name).to_owned(), value.into())));
+                env.extend(self.means.mark.iter().map(|(name, value)| (name.clone(), value.into())));
                 let cwd = attempt.task.spec.work.context().and_then(|context| context.cwd.clone());
                 let cwd = cwd.map(Into::into).or_else(|| setup.and_then(|setup| setup.work_dir.clone()));
                 // It may not have been made yet, or be gone: that is no reason not to tell anybody of an end.

@@ -31,7 +31,8 @@ pub struct StopReport {
 }
 
 impl Pool {
-    /// Stops: no more claims; what is at work may end by itself within the grace; then it is told to end, and
+    /// Stops: no more claims; work that goes on by itself is left to the next start at once; other work may end by
+    /// itself within the grace; then it is told to end, and
     /// what was cut short goes back into the queue if its task allows that, else it is lost. Whoever waits for
     /// a run that has not ended gets [`Error::Stopped`]. Twice is harmless.
     pub async fn stop(&self, grace: Duration) -> StopReport {
@@ -44,6 +45,7 @@ impl Pool {
             tracing::error!(%error, "the claimer has died");
         }
         let mut report = StopReport::default();
+        engine.registry.let_go();
         let given_up = engine.clock.sleep(grace);
         tokio::select! {
             biased;
@@ -60,8 +62,8 @@ impl Pool {
             () = patience => report.left = engine.registry.working_runs(),
         }
         let detached = engine.detached.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        (report.detached, report.interrupted) =
-            report.interrupted.into_iter().partition(|run| detached.contains(run));
+        report.interrupted.retain(|run| !detached.contains(run));
+        report.detached = detached.into_iter().collect();
         if engine.check().is_ok() {
             match self.sweep().await {
                 Ok(vanished) => report.vanished = vanished,

@@ -1,7 +1,10 @@
 use super::Node;
 use crate::node::{is_alive, shell, until, within};
+use punctual_executor::drivers::process::ProcessDriver;
+use punctual_executor::{Driver as _, Killed, Outputs, RunSink, Stream};
 use punctual_model::event::EventKind;
 use punctual_model::{Exit, FailureKind, Run, RunState, TaskSpec};
+use std::sync::Arc;
 use std::time::Duration;
 
 fn with_grace(script: &str, grace: Duration) -> TaskSpec {
@@ -40,6 +43,39 @@ async fn tr01_canceled_work_keeps_its_exit_code_or_signal() {
     assert_eq!(run.outcome.as_ref().unwrap().exit, Some(Exit::Code(3)));
     assert!(node.output(run.id).contains("bye"));
     assert!(!was_killed(&run));
+}
+
+/// Tells a driver where output is, and takes nothing.
+struct Quiet(Outputs);
+
+impl RunSink for Quiet {
+    fn output(&self, _stream: Stream, _bytes: &[u8]) {}
+    fn event(&self, _what: EventKind) {}
+    fn save(&self, _state: serde_json::Value) {}
+    fn outputs(&self) -> Option<Outputs> {
+        Some(self.0.clone())
+    }
+}
+
+/// B11: to end what has gone already is done, and no error that is tried again.
+#[tokio::test]
+async fn b11_what_has_gone_already_counts_as_ended_and_no_stranger_is_signalled() {
+    let node = Node::new().await;
+    let outputs = node.pool.outputs().clone();
+    let shims = ProcessDriver::shell(Arc::clone(&node.home), Arc::clone(&node.clock));
+    let plain = ProcessDriver::shell(Arc::clone(&node.home), Arc::clone(&node.clock)).without_shims();
+    for driver in [shims, plain] {
+        let attempt = node.attempt(shell("exit 3"));
+        let handle = within(driver.start(attempt, Arc::new(Quiet(outputs.clone())))).await.unwrap();
+        assert_eq!(within(handle.wait()).await.exit, Some(Exit::Code(3)));
+        for _ in 0..2 {
+            let killed = within(handle.kill("TERM", Duration::from_secs(1000))).await;
+            assert_eq!(killed, Ok(Killed::ByItself));
+        }
+        assert!(within(handle.signal("HUP")).await.unwrap_err().contains("has ended"));
+        assert_eq!(within(handle.wait()).await.exit, Some(Exit::Code(3)), "the same whenever it is asked");
+        handle.recorded();
+    }
 }
 
 #[tokio::test]

@@ -67,6 +67,30 @@ async fn one_sweep_ends_all_that_a_dead_session_has_left() {
     assert_eq!(within(ProcessDriver::reap_leftovers(&node.home, &*node.clock)).await.found, 0);
 }
 
+/// What a hook of a dead daemon has started carries another mark than work does: it is ended by the sweep, and not with
+/// the processes of its run.
+#[tokio::test]
+async fn a_command_of_a_hook_is_ended_by_the_sweep_and_not_with_its_run() {
+    let node = Node::new().await;
+    let attempt = node.attempt(spec("echo $$; exec sleep 1000"));
+    let (name, value) = node.home.hook_variable().unwrap();
+    let mut command = std::process::Command::new("sleep")
+        .arg("1000")
+        .env(name, value)
+        .env("PUNCTUAL_RUN_ID", attempt.run.id.to_string())
+        .spawn()
+        .unwrap();
+    let hook = command.id().to_string();
+    let reaper = std::thread::spawn(move || command.wait());
+    let driver = ProcessDriver::shell(Arc::clone(&node.home), Arc::clone(&node.clock));
+    let (say, _said) = mpsc::channel();
+    assert!(within(driver.recover(attempt, Arc::new(Lines(say)))).await.is_none());
+    assert!(is_alive(&hook), "no process of the run");
+    assert_eq!(within(ProcessDriver::reap_leftovers(&node.home, &*node.clock)).await.found, 1);
+    assert!(!is_alive(&hook));
+    reaper.join().unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn recovering_an_attempt_ends_what_lives_of_it_and_watches_nothing() {
     let node = Node::new().await;

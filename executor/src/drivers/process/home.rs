@@ -12,6 +12,10 @@ use std::path::{Path, PathBuf};
 /// The variable that marks a process as a child of the node over one data directory.
 pub(super) const MARK: &str = "PUNCTUAL_NODE";
 
+/// The variable that marks a command of a hook, which is no work: it has another one, so that it is not ended with its
+/// run's processes, and is found all the same when its daemon has died.
+pub(super) const HOOK_MARK: &str = "PUNCTUAL_HOOK_NODE";
+
 /// The extension of the notes.
 const EXTENSION: &str = "pid";
 
@@ -77,6 +81,13 @@ impl ProcessHome {
     /// The value of [`MARK`].
     pub(super) fn mark(&self) -> Option<&str> {
         self.mark.as_deref()
+    }
+
+    /// The variable for commands of hooks, by which the next start finds and ends those that a crash has left; none for
+    /// a node that keeps nothing.
+    #[must_use]
+    pub fn hook_variable(&self) -> Option<(String, String)> {
+        Some((HOOK_MARK.to_owned(), self.mark.clone()?))
     }
 
     /// Notes a child that was just started. Not synced: after a power loss it does not live either. A note that

@@ -488,6 +488,10 @@ impl Handle for KeptHandle {
         tokio::task::spawn_blocking(look).await.ok().flatten()
     }
 
+    fn goes_on(&self) -> bool {
+        true
+    }
+
     async fn detach(&self) -> bool {
         // The shim is to have heard everything before we go.
         let (answer, answered) = oneshot::channel();
@@ -532,6 +536,10 @@ impl Handle for EndedHandle {
 
     async fn signal(&self, _signal: &str) -> Result<(), String> {
         Err("the process has ended".to_owned())
+    }
+
+    fn goes_on(&self) -> bool {
+        true
     }
 
     async fn detach(&self) -> bool {

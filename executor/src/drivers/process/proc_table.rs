@@ -75,18 +75,20 @@ fn parse(text: &str) -> Option<Stat> {
     })
 }
 
-/// Whether a process was started with all of these variables.
-pub(super) fn has_variables(pid: i32, variables: &[String]) -> bool {
-    let Ok(environment) = std::fs::read(format!("/proc/{pid}/environ")) else { return false };
-    variables
-        .iter()
-        .all(|variable| environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes()))
+/// With what a process was started, if we may see that.
+pub(super) fn environment(pid: i32) -> Option<Vec<u8>> {
+    std::fs::read(format!("/proc/{pid}/environ")).ok()
+}
+
+/// Whether a variable with its value is in an environment.
+pub(super) fn holds(environment: &[u8], variable: &str) -> bool {
+    environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes())
 }
 
 /// With what a process was started under this name.
 #[cfg(target_os = "linux")]
 pub(super) fn variable(pid: i32, name: &str) -> Option<String> {
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let environment = environment(pid)?;
     let mut texts = environment.split(|byte| *byte == 0).filter_map(|text| std::str::from_utf8(text).ok());
     texts.find_map(|text| text.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
 }

@@ -1,7 +1,7 @@
 //! Finds processes by their mark and ends them, each through a descriptor that cannot come to mean another
 //! process.
 
-use super::home::{Identity, MARK, ProcessHome};
+use super::home::{HOOK_MARK, Identity, MARK, ProcessHome};
 use super::{environment, proc_table};
 use punctual_clock::Clock;
 use punctual_model::RunId;
@@ -21,14 +21,24 @@ pub(super) const PROOF: Duration = Duration::from_secs(5);
 /// anew), and except those in the hands of shims that live.
 pub(super) fn of_node(home: &ProcessHome) -> Vec<Identity> {
     let Some(mark) = home.mark() else { return Vec::new() };
-    let mut found = marked(&[format!("{MARK}={mark}")]);
+    let (work, hook) = (format!("{MARK}={mark}"), format!("{HOOK_MARK}={mark}"));
+    let mut hooks = Vec::new();
+    let mut found = marked(|pid, environment| {
+        let is_hook = proc_table::holds(environment, &hook);
+        if is_hook {
+            hooks.push(pid);
+        }
+        is_hook || proc_table::holds(environment, &work)
+    });
     #[cfg(target_os = "linux")]
     if let Some(keeping) = home.keeping()
         && !found.is_empty()
     {
         let kept = keeping.kept(home);
         let run_of = |pid| proc_table::variable(pid, environment::RUN_ID).and_then(|run| run.parse().ok());
-        found.retain(|identity| run_of(identity.pid).is_none_or(|run| !kept.contains(&run)));
+        // A command of a hook is in no shim's hands, whoever has its run.
+        let is_kept = |pid| !hooks.contains(&pid) && run_of(pid).is_some_and(|run| kept.contains(&run));
+        found.retain(|identity| !is_kept(identity.pid));
     }
     found
 }
@@ -37,7 +47,8 @@ pub(super) fn of_node(home: &ProcessHome) -> Vec<Identity> {
 pub(super) fn of_run(home: &ProcessHome, run: RunId) -> Vec<Identity> {
     let mut variables = vec![format!("{}={run}", environment::RUN_ID)];
     variables.extend(home.mark().map(|mark| format!("{MARK}={mark}")));
-    let mut found = marked(&variables);
+    let mut found =
+        marked(|_, environment| variables.iter().all(|variable| proc_table::holds(environment, variable)));
     if let Some(noted) = home.noted(run)
         && !found.contains(&noted)
         && is_alive(noted)
@@ -54,11 +65,12 @@ pub(super) fn of_session(leader: i32) -> Vec<Identity> {
     all.filter(|stat| stat.session == leader && stat.alive).map(|stat| stat.identity).collect()
 }
 
-fn marked(variables: &[String]) -> Vec<Identity> {
+fn marked(mut is: impl FnMut(i32, &[u8]) -> bool) -> Vec<Identity> {
     let ours = proc_table::ancestors();
     proc_table::pids()
         .into_iter()
-        .filter(|pid| !ours.contains(pid) && proc_table::has_variables(*pid, variables))
+        .filter(|pid| !ours.contains(pid))
+        .filter(|pid| proc_table::environment(*pid).is_some_and(|environment| is(*pid, &environment)))
         .filter_map(proc_table::stat)
         .filter(|stat| stat.alive)
         .map(|stat| stat.identity)

@@ -1,6 +1,7 @@
 //! The hooks that are built in, with real files and real commands around scripted work.
 
 use super::bench::{Bench, events, restarts, seconds};
+use crate::drivers::process::ProcessHome;
 use crate::hooks::{Means, WorkDirs, built_in};
 use crate::scripted::Act;
 use punctual_model::hook::{Call, HookPhase, Hooks, OnHookError, UserHook};
@@ -207,6 +208,18 @@ async fn hooks_of_the_user_run_in_their_order_with_the_surroundings_of_the_work(
     let all = ["prestart b made report", "exited c 3", "exited d", "stop e failed", "stop f made"];
     assert_eq!(lines, all);
     assert_eq!(node.seen.lock().unwrap()[0].1, ["made"], "the work finds what its hooks have made");
+}
+
+/// By its own mark, and not by the one by which the processes of its run are found and ended.
+#[tokio::test(start_paused = true)]
+async fn a_command_of_a_hook_can_be_found_after_the_death_of_its_daemon() {
+    let home = |data: &Path| ProcessHome::in_directory(data).unwrap();
+    let node = Node::with(Act::Succeed, |means, data| means.marked_by(&home(data))).await;
+    let say = command("say", "echo \"$PUNCTUAL_HOOK_NODE and ${PUNCTUAL_NODE:-none}\" >\"$LOG\"");
+    let task = node.bench.task(hooked(&node, &[(HookPhase::Poststart, &[say])])).await;
+    node.bench.go(&task).await.wait().await.unwrap();
+    let (_, mark) = home(node.data.path()).hook_variable().unwrap();
+    assert_eq!(node.read("log"), format!("{mark} and none\n"));
 }
 
 #[tokio::test(start_paused = true)]

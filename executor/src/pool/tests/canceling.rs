@@ -2,7 +2,7 @@ use super::bench::{Bench, at, events, restarts, seconds};
 use crate::executor::{Dispatch, Executor as _};
 use crate::scripted::{Act, Ask};
 use punctual_model::{CancelWhy, Exit, FailureKind, Run, RunState, TaskSpec, Work};
-use punctual_store::TaskStore as _;
+use punctual_store::{RunStore as _, TaskStore as _};
 use std::sync::Arc;
 
 const CANCELED: RunState = RunState::Canceled { why: CancelWhy::Asked };
@@ -99,8 +99,35 @@ async fn a_kill_that_fails_is_tried_again_with_growing_pauses() {
     bench.nothing_left();
 }
 
+/// B10: neither who asks again nor who stops the node waits for the pause between two tries.
 #[tokio::test(start_paused = true)]
-async fn after_five_tries_the_run_stays_stopping_until_it_is_asked_again() {
+async fn b10_the_pause_between_two_tries_to_kill_ends_when_it_is_asked_again_or_the_node_stops() {
+    for stops in [false, true] {
+        let bench = Bench::new().await;
+        bench.acts([Act::Stubborn(2)]);
+        let task = bench.handler("report").await;
+        let promise = bench.go(&task).await;
+        bench.settle().await;
+        promise.cancel().await.unwrap();
+        // The first try ends at 5 s, the second at 15 s, and a third one would come at 35 s.
+        bench.pass(seconds(16)).await;
+        let kills =
+            || bench.driver.asked().iter().filter(|asked| matches!(asked.what, Ask::Kill { .. })).count();
+        assert_eq!(kills(), 2);
+        if stops {
+            bench.pool.stop(seconds(0)).await;
+        } else {
+            promise.cancel().await.unwrap();
+            bench.settle().await;
+        }
+        assert_eq!((kills(), bench.state(promise.id()).await), (3, CANCELED));
+        let run = bench.store.run(promise.id()).await.unwrap().unwrap();
+        assert_eq!(run.finished_at, Some(at(16)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn b12_after_five_tries_the_run_stays_stopping_until_it_is_asked_again() {
     let bench = Bench::new().await;
     bench.acts([Act::Stubborn(5)]);
     let task = bench.handler("report").await;
@@ -111,6 +138,10 @@ async fn after_five_tries_the_run_stays_stopping_until_it_is_asked_again() {
     assert!(matches!(bench.state(promise.id()).await, RunState::Stopping { .. }), "no end is invented");
     let kills = || bench.driver.asked().iter().filter(|asked| matches!(asked.what, Ask::Kill { .. })).count();
     assert_eq!(kills(), 5);
+    // B12: each is told in the run's history and counted, none is a line of the log only.
+    let told = events(&bench.store.run(promise.id()).await.unwrap().unwrap());
+    assert_eq!(told, ["stopping", "kill failed", "kill failed", "kill failed", "kill failed", "kill failed"]);
+    assert_eq!(bench.pool.counters().kills_failed, 5);
     promise.cancel().await.unwrap();
     assert_eq!(promise.wait().await.unwrap().state(), CANCELED);
     assert_eq!(kills(), 6);
@@ -194,7 +225,6 @@ async fn xt04_a_canceled_run_is_no_failure_moves_nothing_and_never_comes_back() 
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_by_another_hand_reaches_the_attempt_by_the_stores_hint() {
-    use punctual_store::RunStore as _;
     let bench = Bench::new().await;
     bench.acts([Act::Hang]);
     let task = bench.handler("report").await;
