@@ -208,7 +208,7 @@ impl Registry {
         all.iter().for_each(|working| working.order(order));
     }
 
-    /// The node stops: what goes on by itself is to be left now. Nobody comes later who could be.
+    /// The node stops: what goes on by itself is to be left. Nobody comes later who could be.
     pub(crate) fn let_go(&self) {
         let mut all: Vec<Arc<Working>> =
             self.lock().entries.values().filter_map(|entry| entry.working.clone()).collect();

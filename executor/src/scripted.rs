@@ -361,6 +361,10 @@ impl Handle for ScriptedHandle {
         Ok(())
     }
 
+    fn goes_on(&self) -> bool {
+        self.shared.detaches.is_raised()
+    }
+
     async fn detach(&self) -> bool {
         note(&self.shared, &self.attempt, Ask::Detach);
         self.shared.detaches.is_raised()

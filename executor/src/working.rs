@@ -34,7 +34,7 @@ pub(crate) struct Orders {
     pub(crate) stop: Option<StopWhy>,
     pub(crate) interrupt: bool,
     pub(crate) abandon: bool,
-    /// The node stops: what goes on by itself is left at once, all else still has its time.
+    /// The node stops: what goes on by itself is left as soon as it is old enough, all else still has its time.
     pub(crate) leave: bool,
     /// Rises with each order, also with the same one again.
     pub(crate) count: u32,

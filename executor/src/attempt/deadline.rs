@@ -31,6 +31,11 @@ impl Deadline {
         Self { spent, begun: engine.clock.monotonic(), timeout, passed, updates: 0 }
     }
 
+    /// Since when the attempt has been at work: the time on the monotonic clock, and what it had taken before that.
+    pub(super) fn began(&self) -> (Duration, Duration) {
+        (self.begun, self.spent)
+    }
+
     /// How many changes of the definition it knows of.
     pub(super) fn updates(&self) -> u32 {
         self.updates

@@ -4,12 +4,17 @@ use super::deadline::Deadline;
 use super::{Life, statistics, update};
 use crate::driver::Handle;
 use crate::guard::guarded;
-use crate::working::{Order, Orders};
+use crate::working::Order;
 use punctual_faults::crash_point;
 use punctual_model::event::{Event, EventKind};
 use punctual_model::{Failure, FailureKind, Outcome, RunEvent, RunState, StopWhy};
 use punctual_store::{Edge, EdgeAnswer, Error, Fence, Patch};
 use std::task::Poll;
+use std::time::Duration;
+
+/// How old work that goes on by itself has to be to be left at once when the node stops. Most work that ends within
+/// seconds is younger, and its end is better recorded now than by the next start; the rest will not end in that time.
+const YOUNG: Duration = Duration::from_secs(10);
 
 /// How the wait ended.
 pub(super) enum Waited {
@@ -101,20 +106,26 @@ pub(super) async fn told_to_stop(life: &Life, deadline: &mut Deadline) -> Reason
 
 async fn hear(life: &Life, deadline: &mut Deadline, goes_on: bool) -> Heard {
     let known = deadline.updates();
-    let leaves = |orders: &Orders| goes_on && orders.leave;
-    let told = life
-        .working
-        .until(|orders| orders.strongest().is_some() || leaves(orders) || orders.updates != known);
+    let told = life.working.until(|orders| orders.strongest().is_some() || orders.updates != known);
+    let left = left_alone(life, deadline.began());
     let orders = tokio::select! {
         biased;
         orders = told => orders,
         () = deadline.passed() => return Heard::Stop(Reason::TookTooLong),
+        () = left, if goes_on => return Heard::Stop(Reason::Told(Order::Interrupt)),
     };
     match orders.strongest() {
         Some(order) => Heard::Stop(Reason::Told(order)),
-        None if leaves(&orders) => Heard::Stop(Reason::Told(Order::Interrupt)),
         None => Heard::Updated(orders.updates),
     }
+}
+
+/// Returns when the node stops and work that goes on by itself has had its time.
+async fn left_alone(life: &Life, (begun, spent): (Duration, Duration)) {
+    life.working.until(|orders| orders.leave).await;
+    let clock = &life.engine.clock;
+    let age = spent.saturating_add(clock.monotonic().saturating_sub(begun));
+    clock.sleep(YOUNG.saturating_sub(age)).await;
 }
 
 /// Makes the intent to stop durable before anything is done about it. What others asked for is so already.

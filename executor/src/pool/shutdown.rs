@@ -31,8 +31,8 @@ pub struct StopReport {
 }
 
 impl Pool {
-    /// Stops: no more claims; work that goes on by itself is left to the next start at once; other work may end by
-    /// itself within the grace; then it is told to end, and
+    /// Stops: no more claims; work may end by itself within the grace, or is left to the next start before that if it
+    /// goes on by itself and has been at work for ten seconds; then it is told to end, and
     /// what was cut short goes back into the queue if its task allows that, else it is lost. Whoever waits for
     /// a run that has not ended gets [`Error::Stopped`]. Twice is harmless.
     pub async fn stop(&self, grace: Duration) -> StopReport {

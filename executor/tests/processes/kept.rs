@@ -185,20 +185,6 @@ async fn a_timeout_holds_while_no_daemon_is_there() {
     assert!(run.events.iter().any(|event| event.kind == EventKind::Killed));
 }
 
-#[tokio::test]
-async fn a_stop_does_not_wait_for_what_goes_on_without_it() {
-    let node = Node::new().await;
-    let promise = node.begin(shell("echo ready; exec sleep 1000")).await;
-    node.wrote(promise.id(), "ready").await;
-    // Far more than anybody here waits.
-    let report = within(node.pool.stop(Duration::from_secs(100_000))).await;
-    assert_eq!((report.detached, report.interrupted), (vec![promise.id()], vec![]));
-    let (pool, run) = next(&node, promise.id()).await;
-    assert!(run.state().is_at_work());
-    pool.cancel(run.id, punctual_model::CancelWhy::Asked).await.unwrap();
-    end(&pool, run.id).await;
-}
-
 /// Gives a run's task another definition, as whoever owns tasks does.
 async fn change(node: &Node, run: RunId, change: impl FnOnce(&mut TaskSpec)) {
     let run = node.store.run(run).await.unwrap().unwrap();

@@ -2,6 +2,7 @@ use super::bench::{Bench, events, seconds};
 use crate::error::Error;
 use crate::executor::Executor as _;
 use crate::scripted::{Act, Ask};
+use punctual_clock::Clock as _;
 use punctual_model::{FailureKind, LostWhy, RunState, TaskSpec, Work};
 
 fn spec(name: &str) -> TaskSpec {
@@ -29,6 +30,41 @@ async fn what_ends_within_the_grace_ends_well_and_nothing_new_begins() {
     assert_eq!(bench.state(second.id()).await, RunState::Queued);
     assert_eq!(second.wait().await.unwrap_err(), Error::Stopped);
     assert_eq!(first.wait().await.unwrap().state(), RunState::Succeeded);
+}
+
+/// What has been at work for long will not end in a moment; what is young may, and is recorded then.
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_what_goes_on_without_it_but_for_a_moment() {
+    let bench = Bench::new().await;
+    bench.driver.detaches();
+    bench.driver.script(|attempt| match attempt.task.spec.name.as_str() {
+        "short" => Act::run_for(seconds(4)),
+        _ => Act::Hang,
+    });
+    let (task, brief) = (bench.task(spec("report")).await, bench.task(spec("short")).await);
+    let old = bench.go(&task).await.id();
+    bench.pass(seconds(3_600)).await;
+    let (short, young) = (bench.go(&brief).await.id(), bench.go(&task).await.id());
+    bench.pass(seconds(1)).await;
+    let begun = bench.clock.monotonic();
+    let stopping = async {
+        let report = bench.pool.stop(seconds(100_000)).await;
+        (report, bench.clock.monotonic() - begun)
+    };
+    let ((report, took), ()) = tokio::join!(stopping, bench.pass(seconds(9)));
+    assert_eq!((report.detached, report.interrupted, report.left), (vec![old, young], vec![], vec![]));
+    assert_eq!(took, seconds(9), "the youngest was ten seconds old by then");
+    assert_eq!(bench.state(short).await, RunState::Succeeded);
+    assert!(bench.state(old).await.is_at_work() && bench.state(young).await.is_at_work());
+
+    // Where all of it is old nothing is waited for.
+    let bench = Bench::new().await;
+    bench.driver.detaches();
+    bench.acts([Act::Hang]);
+    let task = bench.task(spec("other")).await;
+    let id = bench.go(&task).await.id();
+    bench.pass(seconds(10)).await;
+    assert_eq!(bench.pool.stop(seconds(100_000)).await.detached, [id]);
 }
 
 #[tokio::test(start_paused = true)]
