@@ -37,7 +37,7 @@ async fn a_file_has_exactly_the_tasks_that_it_names() {
     assert_eq!(left.iter().map(|stored| stored.task.id).collect::<Vec<_>>(), [own]);
 }
 
-/// Applying a file again, as each start does, does not resume what the engine paused; a resume does.
+/// PF03: applying a file again, as each start does, does not resume what the engine paused; a resume does.
 #[tokio::test(start_paused = true)]
 async fn a_task_of_a_file_that_failed_too_often_stays_paused_until_it_is_resumed_or_changed() {
     let node = Node::new().await;

@@ -61,7 +61,7 @@ async fn ex04_a_forced_run_keeps_one_id() {
     assert_eq!(node.driver.asked()[0].run, accepted.run.id);
 }
 
-/// A task that fails too often in a row has no more dues, also after a crash and for whoever writes it again as it
+/// PF03: a task that fails too often in a row has no more dues, also after a crash and for whoever writes it again as it
 /// was, until it is resumed; then it counts anew.
 #[tokio::test(start_paused = true)]
 async fn a_task_that_fails_too_often_in_a_row_is_paused_until_it_is_resumed() {

@@ -341,6 +341,7 @@ async fn stored(scene: &Scene<'_>, id: TaskId) -> StoredTask {
     scene.store().task(id).await.unwrap().unwrap()
 }
 
+/// PF01, PF02: the count, what moves it, and the pause in the commit of the end.
 pub async fn the_end_that_is_one_failure_too_many_pauses_its_task_in_the_same_commit(
     subject: &mut dyn Subject,
 ) {
