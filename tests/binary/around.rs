@@ -36,6 +36,7 @@ fn the_example_of_restarts_is_valid_and_does_what_it_says() {
     place.ask(&["run", "now", "fetch", "--wait", "--param", "what=nonsense"]).ends(64);
     let begun = place.ask(&["run", "now", "beat", "-o", "json"]).json();
     let beat = begun["id"].as_str().expect("an id").to_owned();
+    #[expect(clippy::disallowed_methods, reason = "the bound on a wait for a real process")]
     let began = std::time::Instant::now();
     while !place.ask(&["logs", &beat]).out.contains("beating as attempt 1") {
         assert!(began.elapsed() < crate::process::PATIENCE, "it does not beat");
