@@ -21,6 +21,9 @@ use tokio_util::sync::CancellationToken;
 /// Most dues that are dealt with together, in one commit: some hundred kilobytes, so that other writers wait a few
 /// milliseconds at most behind a million tasks due at once.
 pub const MAX_BATCH: usize = 1_024;
+/// Dues of the first batch after a pause. A batch that is full is followed by one four times as large: behind a
+/// million tasks due at once the first ones start after milliseconds, and soon the commits are large all the same.
+const FIRST_BATCH: usize = 64;
 /// Records after which a commit is closed although the batch has more: after downtime a single task can have
 /// thousands.
 const MAX_BIRTHS: usize = 4_096;
@@ -55,13 +58,15 @@ impl DueLoop {
     pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), Error> {
         let core = Arc::clone(&self.core);
         let mut pause = FIRST_PAUSE;
+        let mut most = FIRST_BATCH;
         loop {
             let batch = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
                 () = core.broken.cancelled() => return core.fatal().map_or(Ok(()), Err),
-                batch = core.parts.scheduler.next_batch(MAX_BATCH) => batch,
+                batch = core.parts.scheduler.next_batch(most) => batch,
             };
+            most = if batch.len() < most { FIRST_BATCH } else { (4 * most).min(MAX_BATCH) };
             let room = match self.run_once(batch).await {
                 // The executor stopped before us; what was written waits in the queue.
                 Err(Error::Stopped) => return Ok(()),

@@ -115,20 +115,26 @@ async fn lose(core: &Core, run: Run) -> Result<Run, Error> {
 }
 
 async fn schedule_tasks(core: &Core, report: &mut StartReport) -> Result<(), Error> {
-    let mut after = None;
+    let store = &core.parts.store;
+    let read =
+        async |after| store.tasks(&TaskFilter { after, limit: MAX_PAGE, ..TaskFilter::default() }).await;
+    let mut page = read(None).await?;
     loop {
-        let page =
-            core.parts.store.tasks(&TaskFilter { after, limit: MAX_PAGE, ..TaskFilter::default() }).await?;
-        for stored in &page.items {
-            match stored.task.spec.status {
-                TaskStatus::Active if core.schedule(stored) => report.scheduled += 1,
-                TaskStatus::Active => {}
-                TaskStatus::Paused => report.paused += 1,
+        let schedule = async {
+            for stored in &page.items {
+                match stored.task.spec.status {
+                    TaskStatus::Active if core.schedule(stored) => report.scheduled += 1,
+                    TaskStatus::Active => {}
+                    TaskStatus::Paused => report.paused += 1,
+                }
             }
-        }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(()),
-        }
+        };
+        let Some(next) = page.next else {
+            schedule.await;
+            return Ok(());
+        };
+        // The store reads on while these are scheduled.
+        let (read, ()) = tokio::join!(read(Some(next)), schedule);
+        page = read?;
     }
 }

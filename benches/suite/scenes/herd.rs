@@ -12,7 +12,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Tasks that tell how long making all of them will take.
-const SAMPLE: u64 = 5_000;
+const SAMPLE: u64 = 20_000;
+/// How much slower than the first ones all of them are made, at most: what was made before is compacted beside.
+const SLOWER: f64 = 5.0;
 
 pub(super) async fn play(stage: Stage) -> Outcome<Vec<Row>> {
     let (home, size) = (stage.place.fresh()?, stage.size);
@@ -31,7 +33,7 @@ pub(super) async fn play(stage: Stage) -> Outcome<Vec<Row>> {
         .await?;
     let manual = |number: u64| TaskSpec::new(format!("sample{number}"), Work::handler("noop"));
     let rate = engine::create(&punctual.tasks(), SAMPLE, manual).await?;
-    let patience = SignedDuration::from_secs_f64(2.0 + 2.0 * size as f64 / rate);
+    let patience = SignedDuration::from_secs_f64(2.0 + SLOWER * size as f64 / rate);
     let at = clock.now() + patience;
     let spec = move |number: u64| TaskSpec::new(format!("t{number}"), Work::handler("noop")).at(at);
     let created = engine::create(&punctual.tasks(), size, spec).await?;

@@ -200,13 +200,17 @@ async fn pe10_tasks_due_at_one_instant_go_together() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn more_dues_than_a_batch_are_all_dealt_with() {
+async fn of_very_many_dues_the_first_go_in_a_small_batch_and_the_rest_in_larger_ones() {
     let house = House::new().await;
     for n in 0..MAX_BATCH + 1 {
         house.create(spec(&format!("t{n}"), vec![every(60)])).await;
     }
     house.advance(60).await;
-    assert_eq!(house.fed.calls().len(), 2);
+    let batch = |call: &Call| match call {
+        Call::Execute(batch) => batch.len(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(house.fed.calls().iter().map(batch).collect::<Vec<_>>(), [64, 256, MAX_BATCH + 1 - 320]);
     assert_eq!(house.fed.dispatched().len(), MAX_BATCH + 1);
 }
 

@@ -17,6 +17,7 @@
 mod batch;
 mod births;
 mod edges;
+mod fresh;
 mod heads;
 mod history;
 mod judge;

@@ -2,6 +2,7 @@
 //! from the tables at open; changed only by what is durable, except for claims and the places they take.
 
 use super::batch::{Batch, Effect, SessionState};
+use super::fresh::FreshRuns;
 use super::heads::KnownHeads;
 use super::read::{absent, view};
 use super::tables::{Digest, Head, HeadStatus, Meta, OpenKey, OpenMark, Tables};
@@ -12,7 +13,7 @@ use crate::tally::{self, Tallies};
 use jiff::Timestamp;
 use punctual_clock::IdSequence;
 use punctual_model::overlap::Unfinished;
-use punctual_model::{Run, RunEvent, RunId, TaskId, TaskSpec, Work};
+use punctual_model::{Run, RunEvent, RunId, Task, TaskId, TaskSpec, Work};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub struct Ledger {
     pub(super) at_work: BTreeMap<RunId, Arc<Run>>,
     /// Runs that are claimed, as their records are: their start is judged by these.
     pub(super) claimed: BTreeMap<RunId, Arc<Run>>,
+    /// Runs that wait, as they were written lately.
+    fresh: FreshRuns,
     /// Heads that were needed lately, as they are in the tables.
     pub(super) heads: KnownHeads,
     pub(super) session: SessionState,
@@ -49,6 +52,9 @@ pub struct Ledger {
     tallies: Tallies,
 }
 
+/// A run that is ready, and its definition.
+type Claimable = (Arc<Run>, Arc<Task>);
+
 /// What to do once a batch is durable.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Settled {
@@ -66,6 +72,7 @@ impl Ledger {
             queue: Queue::new(now),
             at_work: BTreeMap::new(),
             claimed: BTreeMap::new(),
+            fresh: FreshRuns::default(),
             heads: KnownHeads::default(),
             session: SessionState { epoch: 0, closed: true },
             meta: Meta::default(),
@@ -215,9 +222,19 @@ impl Ledger {
         for (id, run) in runs {
             self.claimed.remove(&id);
             match run {
-                Some(run) if run.state().is_at_work() => self.at_work.insert(id, run),
-                Some(_) | None => self.at_work.remove(&id),
-            };
+                Some(run) if run.state().is_at_work() => {
+                    self.fresh.take(id);
+                    self.at_work.insert(id, run);
+                }
+                Some(run) if run.state().is_waiting() => {
+                    self.at_work.remove(&id);
+                    self.fresh.keep(run);
+                }
+                Some(_) | None => {
+                    self.at_work.remove(&id);
+                    self.fresh.take(id);
+                }
+            }
         }
         for (id, known) in &heads {
             let Some(head) = known.head.as_ref().filter(|_| known.written) else { continue };
@@ -256,9 +273,9 @@ impl Ledger {
             self.feed(tables)?;
             let Some((_, item)) = self.queue.claim(now) else { break };
             match self.claimable(tables, item)? {
-                Some(claim) => {
-                    self.claimed.insert(claim.run.id, Arc::new(claim.run.clone()));
-                    claims.push(Claim { run: view(claim.run, now), ..claim });
+                Some((run, task)) => {
+                    claims.push(Claim { run: view(Run::clone(&run), now), task });
+                    self.claimed.insert(run.id, run);
                 }
                 None => self.queue.discard(item.run),
             }
@@ -271,9 +288,13 @@ impl Ledger {
 
     /// The claimed run and its definition; none if either cannot be read or does not fit the queue. It is left
     /// alone then until the store is opened again.
-    fn claimable<T: Tables>(&mut self, tables: &T, item: Item) -> Result<Option<Claim>, Error> {
-        let Some(run) = absent(tables.run(item.run))?.filter(|run| run.state().is_waiting()) else {
-            return Ok(None);
+    fn claimable<T: Tables>(&mut self, tables: &T, item: Item) -> Result<Option<Claimable>, Error> {
+        let run = match self.fresh.take(item.run) {
+            Some(run) => run,
+            None => match absent(tables.run(item.run))?.filter(|run| run.state().is_waiting()) {
+                Some(run) => Arc::new(run),
+                None => return Ok(None),
+            },
         };
         let revision = match self.heads.revision(run.task) {
             Some(revision) => revision,
@@ -285,7 +306,7 @@ impl Ledger {
             }
         };
         let task = absent(tables.definition(run.task, revision))?;
-        Ok(task.map(|task| Claim { run, task }))
+        Ok(task.map(|task| (run, task)))
     }
 
     /// Gives claims back that were not written; unknown ones are ignored. True if somebody may claim them now.

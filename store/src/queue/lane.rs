@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use punctual_model::RunId;
 use std::collections::{BTreeSet, VecDeque};
 
-/// Waiting runs of a lane that are fetched at once and kept in memory. Enough that a lane is refilled once in
-/// sixty starts, small enough that ten thousand full lanes are 20 MB.
-pub(crate) const FRONT: usize = 64;
-/// Twice the front is spilled back to it: a lane that gets runs out of order does not grow in memory.
+/// Waiting runs of a lane that are fetched at once. Each time costs as much as thirty entries of the index do.
+pub(crate) const FRONT: usize = 128;
+/// Most of a lane in memory: it takes so many before any are left to the index, and one that gets runs out of order
+/// is cut back to its front. Small enough that ten thousand full lanes are 80 MB.
 const SPILL: usize = 2 * FRONT;
 
 /// A waiting run.
@@ -128,7 +128,7 @@ impl LaneQueue {
                 deep.behind += 1;
                 return;
             }
-        } else if self.front.len() >= FRONT
+        } else if self.front.len() >= SPILL
             && let Some(edge) = self.front.back().map(Item::key)
             && item.key() > edge
         {
