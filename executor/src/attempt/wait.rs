@@ -9,6 +9,7 @@ use punctual_faults::crash_point;
 use punctual_model::event::{Event, EventKind};
 use punctual_model::{Failure, FailureKind, Outcome, RunEvent, RunState, StopWhy};
 use punctual_store::{Edge, EdgeAnswer, Error, Fence, Patch};
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -50,6 +51,7 @@ pub(super) async fn wait(life: &Life, handle: &dyn Handle, deadline: &mut Deadli
         }
         is_alive(life);
         tell_change(life, handle);
+        let mut leaving = leaving(life, handle, deadline);
         let (mut followed, mut following) = (0, None);
         let mut looking = statistics::looking(life, handle);
         loop {
@@ -62,13 +64,14 @@ pub(super) async fn wait(life: &Life, handle: &dyn Handle, deadline: &mut Deadli
             tokio::select! {
                 biased;
                 ended = &mut work => break Err(ended),
-                heard = hear(life, deadline, handle.goes_on()) => match heard {
+                heard = hear(life, deadline) => match heard {
                     Heard::Stop(reason) => break Ok(reason),
                     Heard::Updated(updates) => {
                         deadline.renew(life, updates);
                         tell_change(life, handle);
                     }
                 },
+                () = &mut leaving => break Ok(Reason::Told(Order::Interrupt)),
                 () = update::followed(&mut following) => {}
                 () = statistics::looks(&mut looking) => {}
             }
@@ -96,27 +99,37 @@ pub(super) fn is_alive(life: &Life) {
 /// Returns when the attempt is told to stop or its time is up, by the timeout that holds by then.
 pub(super) async fn told_to_stop(life: &Life, deadline: &mut Deadline) -> Reason {
     loop {
-        // What is not at work yet cannot go on by itself.
-        match hear(life, deadline, false).await {
+        match hear(life, deadline).await {
             Heard::Stop(reason) => return reason,
             Heard::Updated(updates) => deadline.renew(life, updates),
         }
     }
 }
 
-async fn hear(life: &Life, deadline: &mut Deadline, goes_on: bool) -> Heard {
+async fn hear(life: &Life, deadline: &mut Deadline) -> Heard {
     let known = deadline.updates();
     let told = life.working.until(|orders| orders.strongest().is_some() || orders.updates != known);
-    let left = left_alone(life, deadline.began());
     let orders = tokio::select! {
         biased;
         orders = told => orders,
         () = deadline.passed() => return Heard::Stop(Reason::TookTooLong),
-        () = left, if goes_on => return Heard::Stop(Reason::Told(Order::Interrupt)),
     };
     match orders.strongest() {
         Some(order) => Heard::Stop(Reason::Told(order)),
         None => Heard::Updated(orders.updates),
+    }
+}
+
+/// In a box, which costs nothing for what cannot go on: the task of every attempt is to stay small.
+fn leaving<'a>(
+    life: &'a Life,
+    handle: &dyn Handle,
+    deadline: &Deadline,
+) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+    if handle.goes_on() {
+        Box::pin(left_alone(life, deadline.began()))
+    } else {
+        Box::pin(std::future::pending())
     }
 }
 
