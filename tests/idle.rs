@@ -15,8 +15,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-/// Of one core.
+/// Of one core …
 const BOUND: f64 = 0.001;
+/// … over so long.
+const WHOLE: Duration = Duration::from_secs(60);
 const FUTURE: usize = 10_000;
 /// How long it may take to come to rest.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -57,10 +59,16 @@ impl Spent {
 fn measure(pid: u32, what: &str) -> f64 {
     let seconds = std::env::var("IDLE_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(15);
     let (begun, before) = (Instant::now(), Spent::of(pid));
-    std::thread::sleep(Duration::from_secs(seconds));
-    let share = Spent::of(pid).since(&before).as_secs_f64() / begun.elapsed().as_secs_f64();
-    println!("{what}: {:.4} % of a core over {seconds} s", share * 100.0);
-    share
+    loop {
+        std::thread::sleep(Duration::from_secs(seconds));
+        let (took, spent) = (begun.elapsed(), Spent::of(pid).since(&before));
+        let share = spent.as_secs_f64() / took.as_secs_f64();
+        println!("{what}: {:.4} % of a core over {:.0} s", share * 100.0, took.as_secs_f64());
+        // A short look says much about what is done all the time, and little about what is done once.
+        if share < BOUND || took >= WHOLE {
+            return share;
+        }
+    }
 }
 
 /// Tasks due one a minute from the year 2040 on.

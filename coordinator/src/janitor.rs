@@ -118,7 +118,8 @@ impl Janitor {
     async fn remove_early(&self, tasks: Vec<TaskId>) -> Result<usize, Error> {
         let mut removed = 0;
         for task in tasks {
-            removed += self.core.early.remove(&self.core, task).await?;
+            let gone = self.core.early.remove(&self.core, task).await;
+            removed += self.core.pass_over("removing old output", gone)?.unwrap_or_default();
         }
         Ok(removed)
     }

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::paging::MAX_PAGE;
 use jiff::Timestamp;
 use punctual_model::task::Output;
-use punctual_model::{RunId, Task, TaskId};
+use punctual_model::{RunId, RunState, Task, TaskId};
 use punctual_store::RunFilter;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -79,7 +79,7 @@ impl EarlyOutput {
         };
         let oldest = output.age.and_then(|age| parts.clock.now().checked_sub(age).ok());
         let mut look =
-            Look { most: output.runs, oldest: oldest.unwrap_or(Timestamp::MIN), kept: 0, gone: None };
+            Look { most: output.runs, oldest: oldest.unwrap_or(Timestamp::MIN), kept: [0; 2], gone: None };
         let (mut after, mut removed) = (None, 0);
         loop {
             let filter = RunFilter { task: Some(task), after, limit: MAX_PAGE, ..RunFilter::default() };
@@ -89,8 +89,14 @@ impl EarlyOutput {
             let mut go = Vec::new();
             for run in new {
                 seen += 1;
-                if look.goes(run.id, run.finished_at)
-                    && run.outcome.as_ref().is_some_and(|it| it.output.is_some())
+                // What never was at work takes no other run's place.
+                if matches!(run.state(), RunState::Skipped { .. } | RunState::Missed(_)) {
+                    continue;
+                }
+                let follows = run.trigger.follows().is_some();
+                // Without an outcome nobody knows what it wrote: its node died.
+                if look.goes(run.id, follows, run.finished_at)
+                    && run.outcome.as_ref().is_none_or(|it| it.output.is_some())
                 {
                     go.push(run.id);
                 }
@@ -119,21 +125,22 @@ impl EarlyOutput {
 struct Look {
     most: Option<u32>,
     oldest: Timestamp,
-    /// Finished runs that were seen.
-    kept: u32,
+    /// Finished runs that were seen: of the task's work, and those that told of their ends.
+    kept: [u32; 2],
     /// The newest of those that go, since the last one that stays.
     gone: Option<RunId>,
 }
 
 impl Look {
     /// Whether the output of the next run goes, which has finished then.
-    fn goes(&mut self, run: RunId, finished_at: Option<Timestamp>) -> bool {
+    fn goes(&mut self, run: RunId, follows: bool, finished_at: Option<Timestamp>) -> bool {
+        let kept = &mut self.kept[usize::from(follows)];
         let goes = match finished_at {
             None => false,
             Some(at) if at < self.oldest => true,
             Some(_) => {
-                let goes = self.most.is_some_and(|most| self.kept >= most);
-                self.kept = self.kept.saturating_add(1);
+                let goes = self.most.is_some_and(|most| *kept >= most);
+                *kept = kept.saturating_add(1);
                 goes
             }
         };
@@ -154,15 +161,16 @@ mod tests {
     fn the_newest_stay_what_is_too_old_goes_and_nothing_unfinished_is_passed_for_good() {
         let at = |second: i64| Timestamp::from_second(second).unwrap();
         let run = |number: u64| RunId::new(number).unwrap();
-        let mut look = Look { most: Some(2), oldest: at(100), kept: 0, gone: None };
+        let mut look = Look { most: Some(2), oldest: at(100), kept: [0; 2], gone: None };
         let runs = [(9, None), (8, Some(109)), (7, Some(50)), (6, Some(107)), (5, Some(106)), (4, None)];
         let goes: Vec<u64> = runs
             .iter()
-            .filter(|(id, finished)| look.goes(run(*id), finished.map(at)))
+            .filter(|(id, finished)| look.goes(run(*id), false, finished.map(at)))
             .map(|(id, _)| *id)
             .collect();
         assert_eq!((goes, look.gone), (vec![7, 5], None), "4 is looked at again");
-        assert!(look.goes(run(3), Some(at(103))) && look.goes(run(2), Some(at(102))));
+        assert!(look.goes(run(3), false, Some(at(103))) && look.goes(run(2), false, Some(at(102))));
         assert_eq!(look.gone, Some(run(3)));
+        assert!(!look.goes(run(1), true, Some(at(101))), "what tells of an end takes no place of the work");
     }
 }

@@ -4,7 +4,7 @@ use crate::house::{House, edge, every, spec};
 use punctual_clock::Clock as _;
 use punctual_model::outcome::OutputSummary;
 use punctual_model::task::{Output, Retention};
-use punctual_model::{Outcome, Run, RunEvent, RunId, TaskSpec};
+use punctual_model::{Outcome, Overlap, Run, RunEvent, RunId, TaskSpec};
 use punctual_store::Patch;
 
 const DAY: u64 = 86_400;
@@ -103,6 +103,24 @@ async fn output_is_kept_of_the_newest_runs_only_while_all_records_stay() {
     house.advance(30).await;
     assert_eq!(house.records(id).await.len(), 8);
     assert_eq!(outputs_gone(&house), sorted[..4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_skipped_takes_no_place_of_what_wrote_something() {
+    let house = House::new().await;
+    let task = TaskSpec { overlap: Overlap::Skip, ..dropping("t", Some(1), None) };
+    let id = house.create(task).await;
+    house.advance(60).await;
+    for run in house.claim(1000).await {
+        end_with_output(&house, &run).await;
+    }
+    house.advance(60).await;
+    assert_eq!(house.claim(1000).await.len(), 1);
+    for _ in 0..10 {
+        house.advance(60).await;
+    }
+    assert_eq!(house.records(id).await.len(), 12);
+    assert_eq!(outputs_gone(&house), []);
 }
 
 #[tokio::test(start_paused = true)]

@@ -181,8 +181,12 @@ pub async fn runs_that_tell_of_others_are_kept_apart_and_end_with_their_task(sub
         let run = at_work(&mut scene, &task).await;
         failed.push(scene.happens(&run, RunEvent::Failed).await.id);
     }
-    for teller in scene.start(10).await {
-        scene.happens(&teller, RunEvent::Succeeded).await;
+    for at_once in [2, 1] {
+        let begun = scene.start(10).await;
+        assert_eq!(begun.len(), at_once, "two go at once");
+        for teller in begun {
+            scene.happens(&teller, RunEvent::Succeeded).await;
+        }
     }
     let tellers: Vec<_> = follow_ups(&scene, task.id).await.iter().map(|run| run.id).collect();
     let gone = scene.store().prune(&scene.session, task.id, 100).await.unwrap().runs;

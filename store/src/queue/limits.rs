@@ -6,6 +6,10 @@ use jiff::Timestamp;
 use punctual_model::{CatchUp, RunId};
 use std::collections::BTreeMap;
 
+/// Most runs at once that tell of the ends of one task's runs. The task's own limits do not hold for them; but where
+/// telling hangs, a task that fails every few seconds must not take all places of the node.
+const TOLD_AT_ONCE: u32 = 2;
+
 /// The current definition, as far as the queue is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Limits {
@@ -153,7 +157,8 @@ impl TaskQueue {
     /// before present ones, as they are older.
     pub(super) fn holds(&self, kind: LaneKind, now: Timestamp) -> bool {
         if !kind.is_limited() {
-            return false;
+            let told = self.busy.as_ref().map_or(0, |busy| busy.by_kind[LaneKind::FollowUp as usize]);
+            return kind == LaneKind::FollowUp && told >= TOLD_AT_ONCE;
         }
         let limits = self.limits();
         let by_kind = self.busy.as_ref().map_or(Default::default(), |busy| busy.by_kind);

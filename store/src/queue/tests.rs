@@ -75,6 +75,24 @@ fn lanes_take_turns_and_the_oldest_of_a_lane_goes_first() {
 }
 
 #[test]
+fn of_what_tells_of_ends_two_go_at_once_for_each_task_whatever_its_limits() {
+    let mut queue = queue();
+    let told = |n| kind(n, LaneKind::FollowUp);
+    let limited = Digest { own_limit: Some(1), ..plain() };
+    queue.add(lane(1), item(-9, 10), &limited);
+    for n in 11..=13 {
+        queue.add(told(1), item(-5, n), &limited);
+    }
+    queue.add(told(2), item(-1, 20), &plain());
+    let mut begun: Vec<u64> = std::iter::from_fn(|| start(&mut queue, at(0))).collect();
+    begun.sort_unstable();
+    assert_eq!(begun, [10, 11, 12, 20]);
+    queue.ended(task(1), run(11));
+    assert_eq!(start(&mut queue, at(0)), Some(13));
+    assert_eq!(start(&mut queue, at(0)), None);
+}
+
+#[test]
 fn a_higher_priority_goes_first_and_equal_ones_take_turns() {
     let mut queue = queue();
     let of = |priority| Digest { priority, ..plain() };

@@ -191,7 +191,7 @@ impl From<&TaskProgress> for ProgressTwin {
             last_finished_at: nanos(progress.last_finished_at),
             failures_in_row: (progress.failures_in_row > 0).then_some(progress.failures_in_row),
             paused_after: progress.paused_after,
-            failing: progress.failing.then_some(true),
+            failing: (progress.failing != (progress.failures_in_row > 0)).then_some(progress.failing),
         }
     }
 }
@@ -212,7 +212,8 @@ impl TryFrom<ProgressTwin> for TaskProgress {
             last_finished_at: at(twin.last_finished_at)?,
             failures_in_row: twin.failures_in_row.unwrap_or_default(),
             paused_after: twin.paused_after,
-            failing: twin.failing.unwrap_or_default(),
+            // As the count tells, unless it is said; before there was the mark, only the count was there.
+            failing: twin.failing.unwrap_or(twin.failures_in_row.is_some_and(|count| count > 0)),
         })
     }
 }
