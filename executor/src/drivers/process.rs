@@ -205,7 +205,7 @@ impl Driver for ProcessDriver {
         }
         #[cfg(target_os = "linux")]
         if let Some(keeping) = self.home.keeping() {
-            cgroup::end(&keeping.files(run, attempt.run.life.attempt), &*self.clock).await;
+            cgroup::end(&self.home, &keeping.files(run, attempt.run.life.attempt), &*self.clock).await;
         }
         self.home.forget(run);
         None

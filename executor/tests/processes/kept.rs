@@ -172,7 +172,7 @@ async fn an_end_while_no_daemon_was_there_is_told_with_its_own_time() {
 async fn a_timeout_holds_while_no_daemon_is_there() {
     let node = Node::new().await;
     let mut spec = shell("trap '' TERM; echo ready; while :; do sleep 0.05; done");
-    spec.timeout = Some(Duration::from_millis(500));
+    spec.timeout = Some(Duration::from_secs(5));
     spec.kill.grace = Duration::from_millis(100);
     let id = left_alone(&node, spec).await;
     until(|| files(&node) == [format!("{id}.1.end")]).await;
@@ -181,7 +181,7 @@ async fn a_timeout_holds_while_no_daemon_is_there() {
     assert_eq!(run.state(), RunState::TimedOut);
     let outcome = run.outcome.unwrap();
     assert_eq!(outcome.exit, Some(Exit::Signal(9)));
-    assert!(outcome.error.unwrap().message.contains("longer than its timeout of 500ms"));
+    assert!(outcome.error.unwrap().message.contains("longer than its timeout of 5s"));
     assert!(run.events.iter().any(|event| event.kind == EventKind::Killed));
 }
 
@@ -210,7 +210,7 @@ async fn a_timeout_that_was_changed_holds_while_no_daemon_is_there() {
     node.wrote(promise.id(), "ready").await;
     // Told in the moment of the stop: the change is heard all the same.
     change(&node, promise.id(), |spec| {
-        spec.timeout = Some(Duration::from_millis(700));
+        spec.timeout = Some(Duration::from_secs(7));
         (spec.kill.signal, spec.kill.grace) = ("INT".to_owned(), Duration::from_secs(600));
     })
     .await;
@@ -222,7 +222,7 @@ async fn a_timeout_that_was_changed_holds_while_no_daemon_is_there() {
     assert_eq!(run.state(), RunState::TimedOut);
     let outcome = run.outcome.unwrap();
     assert_eq!(outcome.exit, Some(Exit::Code(3)));
-    assert!(outcome.error.unwrap().message.contains("700ms"), "the timeout that held");
+    assert!(outcome.error.unwrap().message.contains("7s"), "the timeout that held");
     assert_eq!(node.output(id), "ready\ninterrupted\n");
 }
 

@@ -47,6 +47,16 @@ pub(super) struct Held {
     is_ours: bool,
 }
 
+/// By which a node knows its groups.
+fn mark(home: &ProcessHome) -> Option<u32> {
+    home.mark().map(|it| crc32fast::hash(it.as_bytes()))
+}
+
+/// The group of an attempt of this node, which may be gone.
+pub(super) fn noted(home: &ProcessHome, note: &Files) -> Option<Group> {
+    note.group().filter(|group| mark(home).is_some_and(|mark| group.is_marked(mark)))
+}
+
 /// Makes the group of an attempt, if its task has limits.
 pub(super) async fn begin(
     home: &ProcessHome,
@@ -59,9 +69,7 @@ pub(super) async fn begin(
     let run = &attempt.run;
     let of = format!("{}.{}", run.id, run.life.attempt);
     // A node that keeps nothing finds nothing again, so any name will do that nobody else has.
-    let mark = home
-        .mark()
-        .map_or_else(|| (Chance::from_os().bits() >> 32) as u32, |it| crc32fast::hash(it.as_bytes()));
+    let mark = mark(home).unwrap_or_else(|| (Chance::from_os().bits() >> 32) as u32);
     let name = group::name(mark, &of);
     let note = home.keeping().map(|keeping| {
         // If it cannot be, neither can the note.
@@ -129,9 +137,9 @@ impl Drop for Held {
 }
 
 /// Ends what lives in the group of an attempt of which nothing else is left, and removes it.
-pub(super) async fn end(note: &Files, clock: &dyn Clock) {
-    let Some(group) = note.group() else {
-        // Half a note was written before there was anything to be found.
+pub(super) async fn end(home: &ProcessHome, note: &Files, clock: &dyn Clock) {
+    let Some(group) = noted(home, note) else {
+        // Half a note was written before there was anything to be found, and one of another node is not ours.
         note.remove_group();
         return;
     };

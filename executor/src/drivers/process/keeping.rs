@@ -99,7 +99,7 @@ impl Keeping {
             }
             files.remove();
             // With a shim or without one, and whatever was left of it.
-            cgroup::end(&files, clock).await;
+            cgroup::end(home, &files, clock).await;
         }
     }
 }

@@ -187,7 +187,7 @@ impl Keeper<'_> {
                     tracing::error!(run.id = %run.id, %error, "a shim does not answer; its work is ended");
                     let kill = &self.attempt.task.spec.kill;
                     keeping::end_shim(shim, named(&kill.signal), kill.grace, &**self.clock).await;
-                    cgroup::end(&files, &**self.clock).await;
+                    cgroup::end(self.home, &files, &**self.clock).await;
                     return None;
                 }
             }
@@ -342,7 +342,7 @@ impl Here {
     async fn end_what_is_left(&self) -> Vec<i32> {
         let state = self.files.state().filter(|state| keeping::is_ours(&self.home, state));
         let leader = state.map(|state| state.leader).filter(|leader| leader.start_time != 0);
-        let (group, kill) = (self.files.group(), &self.attempt.task.spec.kill);
+        let (group, kill) = (cgroup::noted(&self.home, &self.files), &self.attempt.task.spec.kill);
         let begun = self.clock.monotonic();
         let find = || {
             let mut found = strays::of_run(&self.home, self.run());

@@ -82,12 +82,7 @@ fn version_two_kills_all_that_is_in_a_group_at_once() {
         assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
     }
     // Those that are nobody's children here take their own time.
-    for _ in 0..100_000 {
-        if group.members().is_empty() {
-            break;
-        }
-        std::thread::yield_now();
-    }
+    super::group::until(60_000, || group.members().is_empty());
     assert!(group.remove() && !inner.exists());
     assert_eq!(group.out_of_memory(), 0);
 }
