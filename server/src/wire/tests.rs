@@ -62,21 +62,22 @@ fn every_setting_goes_through_the_model_and_comes_back_as_it_was() {
 #[test]
 fn a_misspelt_setting_is_refused_however_deep_it_is() {
     let places = [
-        "/work",
-        "/work/work_dir",
-        "/work/resources",
-        "/work/rlimits/core",
-        "/restart",
-        "/restart/backoff",
-        "/output",
-        "/hooks",
-        "/hooks/stop/0",
-        "/artifacts/0",
-        "/on_failure/http",
+        "work",
+        "work/work_dir",
+        "work/resources",
+        "work/rlimits/core",
+        "restart",
+        "restart/backoff",
+        "output",
+        "hooks",
+        "hooks/stop/0",
+        "artifacts/0",
+        "on_failure/http",
     ];
     for place in places {
         let mut written = full();
-        written.pointer_mut(place).and_then(Value::as_object_mut).unwrap().insert("colour".into(), json!(1));
+        let object = written.pointer_mut(&format!("/{place}")).and_then(Value::as_object_mut);
+        object.unwrap().insert("colour".into(), json!(1));
         assert!(serde_json::from_value::<TaskSpec>(written).is_err(), "{place}");
     }
 }
