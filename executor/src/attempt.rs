@@ -218,30 +218,38 @@ async fn steps(life: &mut Life, deadline: &mut Deadline, found: Option<Box<dyn H
 
 /// The steps up to the exit.
 async fn work(life: &mut Life, deadline: &mut Deadline, found: Option<Box<dyn Handle>>) -> Ended {
-    let handle = match found {
-        Some(handle) => handle,
+    let (handle, stop) = match found {
+        Some(handle) => (handle, None),
         None => {
             if let Err(ended) = prestart::prestart(life, deadline).await {
                 return ended;
             }
             match start::start(life, deadline).await {
-                Ok(handle) => handle,
+                Ok(started) => started,
                 Err(ended) => return ended,
             }
         }
     };
     let shared = &*life;
-    let mut ended = match poststart::poststart(shared, deadline).await {
-        Some(failure) => Box::pin(stop::end_failed(shared, &*handle, failure)).await,
-        None => match wait::wait(shared, &*handle, deadline).await {
-            wait::Waited::Ended(outcome) => Ended { outcome, cause: Cause::Itself },
-            // Seldom, and large: a box of its own keeps the task of every attempt small.
-            wait::Waited::Stop(order) => Box::pin(stop::stop(shared, &*handle, order)).await,
-        },
+    let mut ended = match stop {
+        Some(order) => Box::pin(stop::stop(shared, &*handle, order)).await,
+        None => lives(shared, &*handle, deadline).await,
     };
     exited::exited(shared, &mut ended).await;
     life.handle = Some(handle);
     ended
+}
+
+/// The steps from the start of the work to its exit.
+async fn lives(life: &Life, handle: &dyn Handle, deadline: &mut Deadline) -> Ended {
+    if let Some(failure) = poststart::poststart(life, deadline).await {
+        return Box::pin(stop::end_failed(life, handle, failure)).await;
+    }
+    match wait::wait(life, handle, deadline).await {
+        wait::Waited::Ended(outcome) => Ended { outcome, cause: Cause::Itself },
+        // Seldom, and large: a box of its own keeps the task of every attempt small.
+        wait::Waited::Stop(order) => Box::pin(stop::stop(life, handle, order)).await,
+    }
 }
 
 /// Hands in the end of an attempt, whatever becomes of the task that lives it: if that dies by a fault of

@@ -59,12 +59,12 @@ pub trait Driver: Send + Sync {
         Class::InProcess
     }
 
-    /// Starts an attempt. Returns once the work lives, or says why it does not. Dropped before it returned, it
-    /// leaves nothing alive: that is how a hanging start is stopped.
+    /// Starts an attempt. Returns once the work lives, or says why it does not. Dropped before it returned, which is
+    /// how a hanging start is stopped, it leaves nothing alive that [`Self::recover`] does not find.
     async fn start(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Result<Box<dyn Handle>, Failure>;
 
-    /// Finds an attempt of an earlier session alive and goes on watching it; none if that cannot be. Whatever
-    /// of it lives and cannot be watched is ended before this returns.
+    /// Finds an attempt of an earlier session, or one whose start was dropped, alive and goes on watching it; none if
+    /// that cannot be. Whatever of it lives and cannot be watched is ended before this returns.
     async fn recover(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Option<Box<dyn Handle>>;
 }
 

@@ -136,13 +136,15 @@ impl Driver for ProcessDriver {
             let keeper =
                 kept::Keeper { home, keeping, clock, sink: &sink, outputs: &outputs, attempt: &attempt };
             let mut plan = command::plan(&attempt, home).await?;
-            let held = plan.limit(&attempt, home).await?;
-            let handle = keeper.start(&plan, program).await?;
-            if let Some(held) = held {
-                held.tell(&*sink);
-                held.hand_over();
+            // A shim that may have begun has them from now on, also when nobody waits for its word any more.
+            let limits = plan.limit(&attempt, home).await?.map(cgroup::Held::hand_over);
+            let started = keeper.start(&plan, program).await;
+            match (limits, &started) {
+                (Some(limits), Ok(_)) => limits.tell(&*sink),
+                (Some(limits), Err(_)) => limits.take_back(),
+                (None, _) => {}
             }
-            return Ok(Box::new(handle));
+            return Ok(Box::new(started?));
         }
         #[cfg_attr(not(target_os = "linux"), expect(unused_mut, reason = "no limits are kept there"))]
         let mut plan = command::plan(&attempt, &self.home).await?;

@@ -2,7 +2,7 @@
 
 use super::Node;
 use super::kept::{end, files, kill, left_alone, next, shim_of};
-use super::limits::{can_be_had, groups_of, limited, memory, out_of_memory, pids};
+use super::limits::{MEMORY_HOG, can_be_had, groups_of, limited, memory, out_of_memory, pids};
 use crate::node::{gate, home_in, is_alive, until, within};
 use punctual_executor::drivers::process::ProcessDriver;
 use punctual_model::{Exit, LostWhy, RunState};
@@ -86,7 +86,7 @@ async fn work_goes_on_within_its_limits_and_the_next_daemon_hears_that_they_were
     let again = node.path().join("again");
     rustix::fs::mkfifoat(rustix::fs::CWD, &again, rustix::fs::Mode::RWXU).unwrap();
     let script = format!(
-        "echo $$; echo ready; read x <{}; echo once; read x <{}; head -c 200M /dev/zero | tail >/dev/null",
+        "echo $$; echo ready; read x <{}; echo once; read x <{}; {MEMORY_HOG}; exit $?",
         gate.display(),
         again.display()
     );

@@ -135,14 +135,17 @@ async fn a_run_without_limits_has_no_group() {
     assert!(!texts(&run).contains("limits"));
 }
 
+/// A child of the script that takes all memory there is, and is the one that the kernel kills for it: among several
+/// it might choose the script.
+pub(super) const MEMORY_HOG: &str = "(echo 1000 >/proc/self/oom_score_adj; exec tail /dev/zero)";
+
 #[tokio::test]
 async fn who_uses_more_memory_is_killed_by_the_kernel_and_the_run_has_failed() {
     let node = Node::new().await;
     if !can_be_had(&node, "an end for want of memory").await {
         return;
     }
-    let script = "head -c 200M /dev/zero | tail >/dev/null";
-    let run = node.run(limited(script, memory(32 << 20))).await;
+    let run = node.run(limited(&format!("{MEMORY_HOG}; exit $?"), memory(32 << 20))).await;
     let outcome = run.outcome.clone().unwrap();
     assert_eq!((run.state(), outcome.exit), (RunState::Failed, Some(Exit::Code(137))));
     let failure = outcome.error.unwrap();
@@ -153,7 +156,7 @@ async fn who_uses_more_memory_is_killed_by_the_kernel_and_the_run_has_failed() {
     assert_eq!((out_of_memory(&run), node.pool.counters().out_of_memory), (1, 1));
     assert_eq!(groups_of(&node, run.id), Vec::<PathBuf>::new());
     // What is left of the work cannot make a success of it; and it is a failure like others for a restart.
-    let mut spec = limited(&format!("{script}; exit 0"), memory(32 << 20));
+    let mut spec = limited(&format!("{MEMORY_HOG}; exit 0"), memory(32 << 20));
     spec.restart = RestartPolicy { attempts: 1, delay: Duration::ZERO, ..spec.restart };
     let run = node.run(spec).await;
     assert_eq!((run.state(), run.life.attempt), (RunState::Failed, 2));

@@ -116,14 +116,30 @@ impl Held {
     }
 
     /// Somebody else ends and removes it.
-    pub(super) fn hand_over(mut self) {
+    pub(super) fn hand_over(mut self) -> HandedOver {
         self.is_ours = false;
+        HandedOver(self)
     }
 
     /// Removes it once nothing lives in it; what cannot be removed is found by its note at the next start.
     pub(super) fn remove(mut self) {
         self.is_ours = false;
         remove(&self.group, self.note.as_ref());
+    }
+}
+
+/// A group that somebody else ends and removes.
+pub(super) struct HandedOver(Held);
+
+impl HandedOver {
+    /// See [`Held::tell`].
+    pub(super) fn tell(&self, sink: &dyn RunSink) {
+        self.0.tell(sink);
+    }
+
+    /// Nobody else did: ends what lives in it, and removes it.
+    pub(super) fn take_back(mut self) {
+        self.0.is_ours = true;
     }
 }
 

@@ -20,7 +20,6 @@ use punctual_faults::crash_point;
 use punctual_model::event::EventKind;
 use punctual_model::{Exit, Failure, FailureKind, Outcome, RunId, Task, Usage, duration};
 use punctual_store::fjall::FreeSpace;
-use rustix::net::SendFlags;
 use rustix::process::Signal;
 use std::collections::VecDeque;
 use std::fs::File;
@@ -76,7 +75,8 @@ impl Keeper<'_> {
         self.keeping.files(self.attempt.run.id, self.attempt.run.life.attempt)
     }
 
-    /// Has a shim start the work. Dropped before it returned, it leaves nothing alive.
+    /// Has a shim start the work. If this is dropped before it returned, the shim sees its stream end: work that has
+    /// not begun by then never does, and the rest is found by [`Self::recover`].
     pub(super) async fn start(&self, plan: &Plan<'_>, program: &Program) -> Result<KeptHandle, Failure> {
         let order =
             self.order(plan).and_then(|order| order.encode()).map_err(|error| plan.failure(&error))?;
@@ -135,33 +135,20 @@ impl Keeper<'_> {
             let (ours, theirs) = Stream::pair()?;
             ours.set_nonblocking(true)?;
             self.keeping.spawner.spawn(program, theirs, &**self.clock).await?;
-            let mut beginning = Beginning(Some(UnixStream::from_std(ours)?));
-            if let Some(stream) = &mut beginning.0 {
-                // A shim that has refused already does not read it, and has said why.
-                let _ = stream.write_all(order).await;
-            }
+            let mut stream = UnixStream::from_std(ours)?;
+            // A shim that has refused already does not read it, and has said why.
+            let _ = stream.write_all(order).await;
             let mut buffer = Vec::new();
-            let told = match &mut beginning.0 {
-                Some(stream) => next(stream, &mut buffer).await,
-                None => None,
-            };
-            match told {
-                Some(Tell::Started) => {
-                    let stream = beginning.0.take().ok_or_else(vanished)?;
-                    return Ok((stream, buffer));
-                }
+            match next(&mut stream, &mut buffer).await {
+                Some(Tell::Started) => return Ok((stream, buffer)),
                 Some(Tell::NotStarted { errno: Some(number), step, .. }) => {
-                    beginning.0 = None;
                     return Err(NotStarted::System(step, io::Error::from_raw_os_error(number)));
                 }
-                Some(Tell::NotStarted { errno: None, text, .. }) => {
-                    beginning.0 = None;
-                    return Err(NotStarted::Other(text));
-                }
+                Some(Tell::NotStarted { errno: None, text, .. }) => return Err(NotStarted::Other(text)),
                 // The spawner died before it made a shim: what has no state was never begun.
                 None if again && self.files().state().is_none() => again = false,
                 Some(_) | None => {
-                    drop(beginning);
+                    drop(stream);
                     self.here(false).end_what_is_left().await;
                     self.files().remove();
                     return Err(vanished());
@@ -219,22 +206,6 @@ impl From<io::Error> for NotStarted {
 
 fn vanished() -> NotStarted {
     NotStarted::Other("what was to keep the process has died while it started it".to_owned())
-}
-
-/// A stream to a shim that may have begun the work already, and nobody has been told.
-struct Beginning(Option<UnixStream>);
-
-impl Drop for Beginning {
-    fn drop(&mut self) {
-        if let Some(stream) = &self.0 {
-            // The shim that is not there any more has nothing to end.
-            let _ = rustix::net::send(
-                stream,
-                &messages::line(&Ask::Abort),
-                SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
-            );
-        }
-    }
 }
 
 /// The next message; none at the end of the stream. Messages that only a later build knows are passed over.

@@ -181,7 +181,8 @@ async fn a_start_that_hangs_is_timed_out_too() {
     let promise = bench.go(&task).await;
     bench.pass(seconds(30)).await;
     assert_eq!(promise.wait().await.unwrap().state(), RunState::TimedOut);
-    assert!(bench.driver.asked().iter().all(|asked| asked.what == Ask::Start));
+    let asked: Vec<Ask> = bench.driver.asked().into_iter().map(|asked| asked.what).collect();
+    assert_eq!(asked, [Ask::Start, Ask::Recover], "whatever it had begun is looked for");
 }
 
 #[tokio::test(start_paused = true)]

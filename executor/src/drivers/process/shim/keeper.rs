@@ -63,7 +63,7 @@ pub(super) fn keep(mut stream: UnixStream, me: Identity) {
     let born = birth::start(&order, &files, me, || {
         let (asked, open) = line.hear();
         early = asked;
-        open && !early.contains(&Ask::Abort)
+        open
     });
     drop(stream);
     match born {
@@ -121,8 +121,6 @@ struct Keeper {
     /// When that was looked at last, and how long it is until the next time.
     looked: Duration,
     look: Duration,
-    /// Nobody wants to know of it.
-    unwanted: bool,
     timed_out: bool,
     hinted: Duration,
     hint_due: bool,
@@ -191,7 +189,6 @@ impl Keeper {
             sweeping_until: None,
             looked: Duration::ZERO,
             look: FIRST_LOOK,
-            unwanted: false,
             timed_out: false,
             hinted: Duration::ZERO,
             hint_due: false,
@@ -524,10 +521,6 @@ impl Keeper {
                     over.written = true;
                 }
             }
-            Ask::Abort => {
-                (self.unwanted, self.line) = (true, None);
-                self.end_it(Signal::KILL, Duration::ZERO);
-            }
         }
     }
 
@@ -601,10 +594,7 @@ impl Keeper {
             said: std::mem::take(&mut self.said),
         };
         self.tell(&Tell::Ended(end.clone()));
-        self.over = Some(Over { end, written: self.unwanted, try_at: time::monotonic() });
-        if self.unwanted {
-            self.files.remove();
-        }
+        self.over = Some(Over { end, written: false, try_at: time::monotonic() });
         if self.line.is_none() {
             self.write_end();
         }

@@ -21,8 +21,6 @@ pub(crate) enum Ask {
     Change { timeout: Option<u64>, signal: i32, grace: u64 },
     /// Its end is recorded; nothing of it needs to be kept.
     Recorded,
-    /// It was never wanted: end it at once and keep nothing.
-    Abort,
 }
 
 /// From the shim.
