@@ -7,7 +7,7 @@ use crate::driver::{Attempt, Class, Driver, Handle, Killed, RunSink, Stream};
 use crate::flag::Flag;
 use async_trait::async_trait;
 use punctual_clock::Clock;
-use punctual_model::{Exit, Failure, FailureKind, Outcome, RunId};
+use punctual_model::{Exit, Failure, FailureKind, Outcome, RunId, Usage};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::fmt;
@@ -81,6 +81,7 @@ pub enum Ask {
     Recover,
     Kill { signal: String, grace: Duration },
     Signal(String),
+    Stats,
     Detach,
 }
 
@@ -101,6 +102,8 @@ struct Shared {
     /// Runs of earlier sessions that are to be found alive, and what they do then.
     alive: Mutex<HashMap<RunId, Act>>,
     detaches: Flag,
+    /// What a look at its work sees, and how long the look takes.
+    looks: Mutex<(Option<Usage>, Duration)>,
     at_once: AtomicU32,
     most_at_once: AtomicU32,
 }
@@ -120,6 +123,7 @@ impl ScriptedDriver {
             asked: Mutex::default(),
             alive: Mutex::default(),
             detaches: Flag::default(),
+            looks: Mutex::default(),
             at_once: AtomicU32::new(0),
             most_at_once: AtomicU32::new(0),
         };
@@ -156,6 +160,11 @@ impl ScriptedDriver {
     /// From now on its work goes on by itself when the node stops.
     pub fn detaches(&self) {
         self.shared.detaches.raise();
+    }
+
+    /// What a look at its work sees from now on, and how long each look takes. Before that nothing is seen, at once.
+    pub fn takes(&self, usage: Option<Usage>, look: Duration) {
+        *lock(&self.shared.looks) = (usage, look);
     }
 
     /// What it was asked so far.
@@ -359,6 +368,15 @@ impl Handle for ScriptedHandle {
     async fn signal(&self, signal: &str) -> Result<(), String> {
         note(&self.shared, &self.attempt, Ask::Signal(signal.to_owned()));
         Ok(())
+    }
+
+    async fn stats(&self) -> Option<Usage> {
+        note(&self.shared, &self.attempt, Ask::Stats);
+        let (usage, look) = *lock(&self.shared.looks);
+        if !look.is_zero() {
+            self.shared.clock.sleep(look).await;
+        }
+        usage
     }
 
     fn goes_on(&self) -> bool {

@@ -400,3 +400,7 @@ mod tests {
         assert_eq!(parts, log);
     }
 }
+
+#[cfg(test)]
+#[path = "event_tests.rs"]
+mod texts;

@@ -71,6 +71,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// TR32: what is not there, or cannot be read, is empty and no error.
     #[test]
     fn what_is_missing_or_cannot_be_read_starts_anew() {
         for stored in [Value::Null, json!({}), json!("garbage"), json!({"hooks": [1]}), json!({"later": 1})] {

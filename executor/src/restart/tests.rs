@@ -101,6 +101,7 @@ fn rs05_killed_wins_without_delay_and_without_being_counted() {
     }
 }
 
+/// TR16: what is asked for is done at once, counts nothing, and needs no policy.
 #[test]
 fn rs06_a_requested_restart_is_at_once_even_without_attempts() {
     let chance = Chance::from_seed(1);

@@ -57,7 +57,8 @@ impl RunSink for Quiet {
     }
 }
 
-/// B11: to end what has gone already is done, and no error that is tried again.
+/// B11: to end what has gone already is done, and no error that is tried again. TR15: a signal that could not be given
+/// is the error that the driver made of it.
 #[tokio::test]
 async fn b11_what_has_gone_already_counts_as_ended_and_no_stranger_is_signalled() {
     let node = Node::new().await;

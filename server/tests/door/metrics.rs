@@ -22,7 +22,7 @@ async fn scrape(house: &House) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// B31, B02: each end counts once, and what is at work is shown as long as it is.
+/// TR24: labels are bounded, and named as everywhere. B31, B02: each end counts once, and what is at work is shown as long as it is.
 #[tokio::test(start_paused = true)]
 async fn b31_b02_runs_are_shown_by_type_state_and_trigger_and_no_id_is_a_label() {
     let house = House::new().await;

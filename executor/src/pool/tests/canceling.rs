@@ -1,6 +1,7 @@
 use super::bench::{Bench, at, events, restarts, seconds};
 use crate::executor::{Dispatch, Executor as _};
 use crate::scripted::{Act, Ask};
+use punctual_model::event::EventKind;
 use punctual_model::{CancelWhy, Exit, FailureKind, Run, RunState, TaskSpec, Work};
 use punctual_store::{RunStore as _, TaskStore as _};
 use std::sync::Arc;
@@ -126,6 +127,7 @@ async fn b10_the_pause_between_two_tries_to_kill_ends_when_it_is_asked_again_or_
     }
 }
 
+/// B12. TR15: why a signal could not be given stands in the run in the driver's own words.
 #[tokio::test(start_paused = true)]
 async fn b12_after_five_tries_the_run_stays_stopping_until_it_is_asked_again() {
     let bench = Bench::new().await;
@@ -139,8 +141,11 @@ async fn b12_after_five_tries_the_run_stays_stopping_until_it_is_asked_again() {
     let kills = || bench.driver.asked().iter().filter(|asked| matches!(asked.what, Ask::Kill { .. })).count();
     assert_eq!(kills(), 5);
     // B12: each is told in the run's history and counted, none is a line of the log only.
-    let told = events(&bench.store.run(promise.id()).await.unwrap().unwrap());
+    let run = bench.run(promise.id()).await;
+    let told = events(&run);
     assert_eq!(told, ["stopping", "kill failed", "kill failed", "kill failed", "kill failed", "kill failed"]);
+    let last = run.events.iter().last().unwrap();
+    assert_eq!(last.kind, EventKind::KillFailed { error: "scripted to be stubborn".to_owned() });
     assert_eq!(bench.pool.counters().kills_failed, 5);
     promise.cancel().await.unwrap();
     assert_eq!(promise.wait().await.unwrap().state(), CANCELED);

@@ -12,6 +12,7 @@ mod promising;
 mod queueing;
 mod restarting;
 mod resuming;
+mod statistics;
 mod stopping;
 mod telling;
 mod watching;

@@ -36,6 +36,7 @@ async fn what_is_found_alive_is_adopted_and_watched_to_its_end() {
     bench.nothing_left();
 }
 
+/// TR04: nobody is asked first.
 #[tokio::test(start_paused = true)]
 async fn what_is_not_found_is_lost_and_never_a_success() {
     let (bench, id) = died_at_work(spec().restart(restarts(5))).await;
@@ -48,6 +49,7 @@ async fn what_is_not_found_is_lost_and_never_a_success() {
     assert!(bench.driver.started().is_empty());
 }
 
+/// TR04
 #[tokio::test(start_paused = true)]
 async fn a_lost_attempt_is_made_again_at_once_where_the_task_allows_it() {
     let on_lost = RestartPolicy { on_lost: OnLost::Restart, ..RestartPolicy::default() };
