@@ -83,6 +83,18 @@ pub enum Error {
         /// What it is, and what can be done instead.
         why: &'static str,
     },
+    /// The task takes other parameters by now than those of the run that is to be repeated. Ask for a run with others,
+    /// for the same logical time.
+    #[error(
+        "run {run} cannot be repeated, its task takes other parameters now: {why}; run the task with others, for the \
+         same logical time"
+    )]
+    OtherParameters {
+        /// The run.
+        run: RunId,
+        /// What is wrong with its parameters.
+        why: String,
+    },
     /// The node is stopping. Ask again when it is back: what was accepted is kept.
     #[error("the node is stopping")]
     Stopped,
@@ -128,7 +140,8 @@ impl From<Error> for Edge {
             | Error::KeyReused { .. }
             | Error::NotFinished(_)
             | Error::RetryUnfinished { .. }
-            | Error::NotRepeatable { .. } => ErrorCode::Conflict,
+            | Error::NotRepeatable { .. }
+            | Error::OtherParameters { .. } => ErrorCode::Conflict,
             Error::OwnedByFile { .. } => ErrorCode::Forbidden,
             Error::Store(S::TooLarge { .. }) => ErrorCode::RequestTooLarge,
             Error::Stopped | Error::Store(S::Full { .. } | S::Fenced { .. }) => ErrorCode::Unavailable,

@@ -23,7 +23,9 @@ use std::sync::Arc;
 /// A run that somebody wants.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct RunRequest {
-    /// An object that is laid over the task's arguments.
+    /// An object that is laid over the task's arguments; what may be in it says [`TaskSpec::parameters`].
+    ///
+    /// [`TaskSpec::parameters`]: punctual_model::TaskSpec::parameters
     pub params: Value,
     /// The logical time that the work is told; none means when it is to run.
     pub scheduled_for: Option<Timestamp>,
@@ -57,7 +59,8 @@ impl std::fmt::Debug for Accepted {
 }
 
 impl Tasks {
-    /// Runs a task because somebody wants it, paused or not.
+    /// Runs a task because somebody wants it, paused or not. The parameters are judged by the definition that holds
+    /// now, and never again; whoever asks again with a key gets its run whatever the definition takes by now.
     ///
     /// # Errors
     /// [`Error::TaskNotFound`], [`Error::Invalid`], [`Error::KeyReused`], or the store's.
@@ -66,7 +69,16 @@ impl Tasks {
         validate::run_request(&request.params, key).check("request").map_err(Error::Invalid)?;
         let stored = self.get(task).await?;
         let now = self.core.parts.clock.now();
+        let declared = &stored.task.spec.parameters;
+        let judged = validate::run_parameters(declared, &request.params).check("request");
         let run = requested(self.core.next_run(), &stored.task, request, now);
+        if let Err(refused) = judged {
+            let known = match &run.idempotency_key {
+                Some(key) => self.core.parts.store.run_of_key(task, key).await?,
+                None => None,
+            };
+            return existing(&self.core, &run, known.ok_or(Error::Invalid(refused))?).await;
+        }
         self.accept(stored.task, run).await
     }
 
@@ -119,17 +131,18 @@ async fn accept(core: &Core, task: Arc<Task>, run: Run) -> Result<Accepted, Erro
             let promise = promise.map_err(|error| core.heed(error))?;
             Ok(Accepted { run, promise, existing: false })
         }
-        Some(Enqueued::Existing(run)) => {
-            if let Some(asked) = asked
-                && let Some(field) = difference(&asked, &run)
-            {
-                return Err(Error::KeyReused { run: run.id, field });
-            }
-            let promise = parts.executor.promise(run.id).await.map_err(|error| core.heed(error))?;
-            Ok(Accepted { run, promise: promise.ok_or(Error::RunNotFound)?, existing: true })
-        }
+        Some(Enqueued::Existing(run)) => existing(core, asked.as_ref().unwrap_or(&run), run.clone()).await,
         Some(Enqueued::TaskGone) | None => Err(Error::TaskNotFound),
     }
+}
+
+/// The run that the key of a request stands for already, if that was the same request.
+async fn existing(core: &Core, asked: &Run, run: Run) -> Result<Accepted, Error> {
+    if let Some(field) = difference(asked, &run) {
+        return Err(Error::KeyReused { run: run.id, field });
+    }
+    let promise = core.parts.executor.promise(run.id).await.map_err(|error| core.heed(error))?;
+    Ok(Accepted { run, promise: promise.ok_or(Error::RunNotFound)?, existing: true })
 }
 
 /// The definition by which a run was accepted: the one at hand, unless the task has changed meanwhile.

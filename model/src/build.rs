@@ -2,6 +2,7 @@
 //! given the definition.
 
 use crate::overlap::Overlap;
+use crate::parameters::Parameters;
 use crate::restart::RestartPolicy;
 use crate::schedule::{CatchUp, Cron, Every, Schedule};
 use crate::task::{Concurrency, Retention, TaskSpec, TaskStatus};
@@ -95,6 +96,13 @@ impl TaskSpec {
     #[must_use]
     pub fn concurrency_key(mut self, key: impl Into<String>, limit: u32) -> Self {
         self.concurrency = Some(Concurrency { limit, key: Some(key.into()) });
+        self
+    }
+
+    /// Sets what a run takes that somebody asks for.
+    #[must_use]
+    pub fn parameters(mut self, parameters: Parameters) -> Self {
+        self.parameters = parameters;
         self
     }
 

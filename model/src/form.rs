@@ -1,9 +1,21 @@
-//! Reading a setting that has a short form, a text, beside its long one, a table.
+//! Reading settings as people write them: one that has a short form, a text, beside its long one, a table; and a number
+//! whose bounds are worth saying.
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use std::fmt;
 use std::marker::PhantomData;
+
+/// Reads a priority; unlike a plain `i8` it says what was wrong of which setting.
+///
+/// # Errors
+/// The bounds, and what was found.
+pub fn priority<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i8, D::Error> {
+    let given = i64::deserialize(deserializer)?;
+    let (least, most) = (i8::MIN, i8::MAX);
+    i8::try_from(given)
+        .map_err(|_| Error::custom(format!("priority: expected {least} to {most}, not {given}")))
+}
 
 /// Reads either; unlike an untagged enum it keeps the place of what is wrong inside the table.
 ///

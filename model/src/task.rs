@@ -4,6 +4,7 @@ use crate::duration;
 use crate::hook::{Artifact, Call, Hooks};
 use crate::id::TaskId;
 use crate::overlap::Overlap;
+use crate::parameters::Parameters;
 use crate::restart::RestartPolicy;
 use crate::run::RunStateName;
 use crate::schedule::{CatchUp, Schedule};
@@ -135,6 +136,9 @@ pub struct TaskSpec {
     /// What becomes of a due while an earlier run of the task is unfinished.
     #[serde(default, skip_serializing_if = "is_default")]
     pub overlap: Overlap,
+    /// What a run takes that somebody asks for; by default anything.
+    #[serde(default, skip_serializing_if = "Parameters::is_empty")]
+    pub parameters: Parameters,
     /// How many runs may be at work at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<Concurrency>,
@@ -221,6 +225,7 @@ impl TaskSpec {
             grace: Self::GRACE,
             catch_up: CatchUp::default(),
             overlap: Overlap::default(),
+            parameters: Parameters::default(),
             concurrency: None,
             priority: 0,
             restart: RestartPolicy::default(),

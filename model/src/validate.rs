@@ -5,6 +5,7 @@
 //! was expected there, and where there is one a hint. Stored definitions are never judged again.
 
 mod around;
+mod parameters;
 mod surroundings;
 
 use crate::duration;
@@ -22,6 +23,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use around::{MAX_FAILURES, MAX_SHUTDOWN_DELAY, MIN_STATS};
+pub use parameters::run_parameters;
 
 /// Most dues that one catch-up may turn into runs: they are born in one commit.
 pub const MAX_CATCH_UP: u32 = 10_000;
@@ -124,6 +126,7 @@ pub fn task(spec: &TaskSpec) -> Problems {
             Some("to queue none, use skip"),
         );
     }
+    parameters::declared(spec, &mut found);
     if let Some(concurrency) = &spec.concurrency {
         limit(concurrency, &mut found);
     }

@@ -15,7 +15,7 @@ use punctual::model::restart::RestartPolicy;
 use punctual::model::schedule::{CatchUp, CatchUpPolicy, Cron, Every, Schedule};
 use punctual::model::task::{Concurrency, Kill, Output, Retention, TaskStatus};
 use punctual::model::work::ProcessContext;
-use punctual::model::{Overlap, TaskSpec, Work, duration, form};
+use punctual::model::{Overlap, Parameters, TaskSpec, Work, duration, form};
 use serde::{Deserialize, Deserializer, de};
 use std::collections::BTreeMap;
 use std::mem;
@@ -64,8 +64,10 @@ struct Entry {
     #[serde(default)]
     overlap: Overlap,
 
-    concurrency: Option<ConcurrencyEntry>,
     #[serde(default)]
+    parameters: Parameters,
+    concurrency: Option<ConcurrencyEntry>,
+    #[serde(default, deserialize_with = "form::priority")]
     priority: i8,
     #[serde(default, deserialize_with = "RestartPolicy::named_or_table")]
     restart: RestartPolicy,
@@ -248,6 +250,7 @@ impl Entry {
             Some(CatchUpEntry::Full(catch_up)) => catch_up,
         };
         spec.overlap = self.overlap;
+        spec.parameters = self.parameters;
         spec.concurrency = self.concurrency.map(|entry| match entry {
             ConcurrencyEntry::Limit(limit) => Concurrency { limit, key: None },
             ConcurrencyEntry::Full(concurrency) => concurrency,
@@ -406,6 +409,7 @@ mod tests {
             on_recovered = { http = { url = "https://example.org/ok", method = "POST", body = { ok = true } } }
             pause_after_failures = 3
             stats_every = "10s"
+            parameters = { payload = "required", optional = ["b"] }
 
             [[task.hooks.prestart]]
             name = "warm"
@@ -429,6 +433,7 @@ mod tests {
         assert!(context.shim);
         assert_eq!(tasks[0].restart, RestartPolicy::service());
         assert_eq!(tasks[0].hooks.prestart[0].name, "warm");
+        assert_eq!(tasks[0].parameters.to_string(), "b, at least one");
         assert_eq!(tasks[0].output.age, Some(Duration::from_secs(7 * 86_400)));
         assert_eq!(tasks[1].work, Work::http("https://example.org/"));
         let Work::Http(call) = &tasks[2].work else { panic!("{:?}", tasks[2].work) };
@@ -438,6 +443,15 @@ mod tests {
     #[test]
     fn mistakes_are_named_with_their_place() {
         for (text, part) in [
+            ("[[task]]\nname = \"a\"\nshell = \"x\"\npriority = 128", "expected -128 to 127, not 128"),
+            (
+                "[[task]]\nname = \"a\"\nshell = \"x\"\nparameters = { require = [] }",
+                "task.0.parameters.require",
+            ),
+            (
+                "[[task]]\nname = \"a\"\nshell = \"x\"\nparameters.payload = \"must\"",
+                "`optional`, `required`",
+            ),
             ("[[task]]\nname = \"a\"\nshell = \"x\"\nevry = \"5m\"", "task.0.evry"),
             ("[[task]]\nname = \"a\"\nshell = \"x\"\nrestart = { atempts = 1 }", "task.0.restart.atempts"),
             ("[[task]]\nname = \"a\"", "nothing to do"),

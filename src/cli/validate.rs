@@ -80,6 +80,7 @@ fn task_json(path: &std::path::Path, spec: &TaskSpec, report: &ScheduleReport) -
         "file": path,
         "name": spec.name,
         "timezone": report.zone,
+        "parameters": spec.parameters,
         "schedules": report.schedules.iter().map(|explained| json!({
             "normalised": explained.normalised,
             "sentence": explained.sentence,
@@ -106,5 +107,8 @@ pub(crate) fn write_task(text: &mut String, spec: &TaskSpec, report: &ScheduleRe
             let _ = writeln!(text, "  runs only when told to");
         }
         None => {}
+    }
+    if !spec.parameters.is_empty() {
+        let _ = writeln!(text, "  parameters: {}", spec.parameters);
     }
 }

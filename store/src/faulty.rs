@@ -244,6 +244,11 @@ impl RunStore for FaultyStore {
         self.inner.run(id).await
     }
 
+    async fn run_of_key(&self, task: TaskId, key: &str) -> Result<Option<Run>, Error> {
+        self.alive()?;
+        self.inner.run_of_key(task, key).await
+    }
+
     async fn runs(&self, filter: &RunFilter) -> Result<Page<Run, RunId>, Error> {
         self.alive()?;
         self.inner.runs(filter).await

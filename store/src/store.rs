@@ -382,6 +382,9 @@ pub trait RunStore: Send + Sync {
     /// A run, with what was noted of it.
     async fn run(&self, id: RunId) -> Result<Option<Run>, Error>;
 
+    /// The run that this idempotency key of a task stands for, if the key is kept still.
+    async fn run_of_key(&self, task: TaskId, key: &str) -> Result<Option<Run>, Error>;
+
     /// Runs by filter.
     async fn runs(&self, filter: &RunFilter) -> Result<Page<Run, RunId>, Error>;
 

@@ -5,6 +5,7 @@ mod command;
 mod doors;
 mod files;
 mod first_hour;
+mod parameters;
 mod place;
 #[cfg(target_os = "linux")]
 mod readers;

@@ -257,6 +257,10 @@ impl RunStore for Watched {
         self.inner.run(id).await
     }
 
+    async fn run_of_key(&self, task: TaskId, key: &str) -> Result<Option<Run>, Error> {
+        self.inner.run_of_key(task, key).await
+    }
+
     async fn runs(&self, filter: &RunFilter) -> Result<Page<Run, RunId>, Error> {
         self.inner.runs(filter).await
     }

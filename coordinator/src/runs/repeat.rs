@@ -7,7 +7,7 @@ use crate::paging::MAX_PAGE;
 use crate::tasks::Tasks;
 use jiff::Timestamp;
 use punctual_executor::Dispatch;
-use punctual_model::{Life, Run, RunId, RunState, Task, TaskId, Trigger};
+use punctual_model::{Life, Run, RunId, RunState, Task, TaskId, Trigger, validate};
 use punctual_store::{Enqueued, RunFilter};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -21,17 +21,20 @@ pub const MAX_BULK_RETRY: usize = 10_000;
 pub struct BulkRetry {
     /// The new runs, in order of the logical times that they repeat.
     pub runs: Vec<RunId>,
+    /// Those that were not repeated since the task does not take their parameters any more.
+    pub refused: Vec<RunId>,
     /// There were more than [`MAX_BULK_RETRY`]; ask again once these have ended.
     pub more: bool,
 }
 
 impl Tasks {
     /// Runs once more for the same logical time, with the same parameters and the current definition: a new
-    /// run with a link to the old one.
+    /// run with a link to the old one. Its parameters are judged as if somebody had asked for it: a definition that
+    /// takes others by now is not given work that it would not accept.
     ///
     /// # Errors
     /// [`Error::RunNotFound`], [`Error::TaskNotFound`] if its task was deleted, [`Error::NotFinished`],
-    /// [`Error::RetryUnfinished`], [`Error::NotRepeatable`], or the store's.
+    /// [`Error::RetryUnfinished`], [`Error::NotRepeatable`], [`Error::OtherParameters`], or the store's.
     pub async fn retry(&self, run: RunId) -> Result<Accepted, Error> {
         let old = self.run(run).await?;
         refuse_follow_up(&old)?;
@@ -73,12 +76,16 @@ impl Tasks {
     pub async fn retry_failed(&self, task: TaskId, since: Timestamp) -> Result<BulkRetry, Error> {
         let stored = self.get(task).await?;
         let newest = self.newest_since(task, since).await?;
-        let mut failed: Vec<Run> = newest.into_values().filter(|run| run.state().is_failure()).collect();
+        let failed = newest.into_values().filter(|run| run.state().is_failure());
+        let declared = &stored.task.spec.parameters;
+        let taken = |run: &Run| validate::run_parameters(declared, &run.params).as_slice().is_empty();
+        let (mut failed, others): (Vec<Run>, Vec<Run>) = failed.partition(taken);
+        let refused = others.iter().map(|run| run.id).collect();
         let more = failed.len() > MAX_BULK_RETRY;
         failed.truncate(MAX_BULK_RETRY);
         let core = Arc::clone(&self.core);
         let runs = unbroken(async move { retry_all(&core, &stored.task, failed).await }).await?;
-        Ok(BulkRetry { runs, more })
+        Ok(BulkRetry { runs, refused, more })
     }
 
     async fn repeat(
@@ -90,6 +97,10 @@ impl Tasks {
         let stored = self.get(old.task).await?;
         if let Some(retry) = self.unfinished_repeat(&old).await? {
             return Err(Error::RetryUnfinished { retry, scheduled_for: old.scheduled_for });
+        }
+        let judged = validate::run_parameters(&stored.task.spec.parameters, &old.params);
+        if !judged.as_slice().is_empty() {
+            return Err(Error::OtherParameters { run: old.id, why: judged.to_string() });
         }
         let saved = saved(&old);
         let run = again(&self.core, &stored.task, &old, trigger(old.id), saved);

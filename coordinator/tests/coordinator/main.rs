@@ -9,6 +9,7 @@ mod file_set;
 mod house;
 mod life;
 mod node;
+mod parameters;
 mod retention;
 mod runs;
 mod start;

@@ -3,6 +3,7 @@
 
 mod answer;
 mod around;
+mod parameters;
 mod restart;
 mod run;
 mod spec;
@@ -14,6 +15,7 @@ pub use answer::{
     Warned, Zones,
 };
 pub use around::{Artifact, Call, Hooks, HttpCall, OnHookError, Output, UserHook};
+pub use parameters::{Parameters, Payload};
 pub use restart::{Backoff, OnLost, Restart, RestartMode};
 pub use run::{
     CancelWhy, Event, Exit, Failure, Life, LostWhy, Missed, MissedWhy, Outcome, OutputSummary, Restarts, Run,

@@ -1,12 +1,13 @@
 //! A task's definition as its user writes it.
 
 use super::around::{Artifact, Call, Hooks, Output};
+use super::parameters::Parameters;
 use super::restart::Restart;
 use super::twin;
 use super::work::Work;
 use jiff::{SignedDuration, Timestamp};
 use punctual_model as model;
-use punctual_model::{duration, overlap, restart, schedule, task};
+use punctual_model::{duration, form, overlap, restart, schedule, task};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,9 +40,11 @@ pub struct TaskSpec {
     pub catch_up: CatchUp,
     #[serde(default)]
     pub overlap: Overlap,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub parameters: Parameters,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<Concurrency>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "form::priority")]
     pub priority: i8,
     #[serde(default, deserialize_with = "restart::RestartPolicy::named_or_table")]
     pub restart: Restart,
@@ -101,6 +104,7 @@ impl From<TaskSpec> for model::TaskSpec {
             grace,
             catch_up,
             overlap,
+            parameters,
             concurrency,
             priority,
             restart,
@@ -132,6 +136,7 @@ impl From<TaskSpec> for model::TaskSpec {
             grace,
             catch_up: catch_up.into(),
             overlap: overlap.into(),
+            parameters: parameters.into(),
             concurrency: concurrency.map(|Concurrency { limit, key }| task::Concurrency { limit, key }),
             priority,
             restart: restart.into(),
@@ -168,6 +173,7 @@ impl From<model::TaskSpec> for TaskSpec {
             grace,
             catch_up,
             overlap,
+            parameters,
             concurrency,
             priority,
             restart,
@@ -199,6 +205,7 @@ impl From<model::TaskSpec> for TaskSpec {
             grace,
             catch_up: catch_up.into(),
             overlap: overlap.into(),
+            parameters: parameters.into(),
             concurrency: concurrency.map(|task::Concurrency { limit, key }| Concurrency { limit, key }),
             priority,
             restart: restart.into(),

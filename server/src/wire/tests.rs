@@ -27,6 +27,7 @@ fn full() -> Value {
         "schedules": [{"cron": "0 2 * * *"}, {"every": "5m"}], "timezone": "Europe/Berlin",
         "offset": "-5s", "jitter": "1s", "splay": "2s", "grace": "20s",
         "catch_up": {"policy": "all", "window": "1h", "limit": 5, "rate": 2}, "overlap": {"queue_all": {"max": 3}},
+        "parameters": {"payload": "required", "required": ["region"], "optional": ["dry_run"]},
         "concurrency": {"limit": 2, "key": "db"}, "priority": -1,
         "restart": restart,
         "idempotent": true, "timeout": "1h", "kill": {"signal": "INT", "grace": "3s"},
@@ -72,6 +73,7 @@ fn a_misspelt_setting_is_refused_however_deep_it_is() {
         "hooks",
         "hooks/stop/0",
         "artifacts/0",
+        "parameters",
         "on_failure/http",
     ];
     for place in places {

@@ -4,6 +4,7 @@ mod access;
 mod house;
 mod logs;
 mod metrics;
+mod parameters;
 mod reading;
 mod runs;
 mod tasks;

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use punctual::model::restart::RestartPolicy;
 use punctual::model::task::TaskStatus;
 use punctual::model::work::ProcessContext;
-use punctual::model::{CatchUpPolicy, Overlap, TaskSpec, Work, duration};
+use punctual::model::{CatchUpPolicy, Overlap, Parameters, TaskSpec, Work, duration};
 use punctual_server::wire;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -284,7 +284,7 @@ impl Show {
 }
 
 /// What the other lines show already.
-const TOLD: [&str; 4] = ["name", "status", "schedules", "work"];
+const TOLD: [&str; 5] = ["name", "status", "schedules", "work", "parameters"];
 
 fn full(task: &Task) -> String {
     let mut text = String::new();
@@ -300,6 +300,10 @@ fn full(task: &Task) -> String {
         line("file", path.clone());
     }
     line("work", work(task.spec.get("work").unwrap_or(&Value::Null)));
+    if let Some(declared) = task.spec.get("parameters") {
+        let known = serde_json::from_value::<wire::Parameters>(declared.clone()).map(Parameters::from);
+        line("parameters", known.map_or_else(|_| declared.to_string(), |known| known.to_string()));
+    }
     for (name, value) in task.spec.as_object().into_iter().flatten() {
         if !TOLD.contains(&name.as_str()) {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);

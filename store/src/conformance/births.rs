@@ -251,6 +251,7 @@ pub async fn an_idempotency_key_gives_one_run_however_often_and_parallel_it_is_u
     assert_eq!(ids.len(), 1);
     assert_eq!(count(&scene, &task).await, 1);
     // A key belongs to its task.
+    assert_eq!(scene.store().run_of_key(other.id, "once").await.unwrap(), None);
     let mut run = scene.draft_run(&other);
     run.idempotency_key = Some("once".to_owned());
     scene.enqueue_all(vec![run], 0).await;
@@ -273,10 +274,12 @@ pub async fn an_idempotency_key_holds_across_a_restart_and_for_a_day(subject: &m
         scene.store().prune(&scene.session, task.id, 100).await.unwrap();
         let answer = scene.store().enqueue(&scene.session, ask(&again), 0).await.unwrap();
         assert_eq!(answer, [Enqueued::Existing(ended.clone())]);
+        assert_eq!(scene.store().run_of_key(task.id, "k").await.unwrap(), Some(ended.clone()));
     }
     scene.advance(2 * 3_600);
     let pruned = scene.store().prune(&scene.session, task.id, 100).await.unwrap();
     assert_eq!(pruned.runs, [run.id]);
+    assert_eq!(scene.store().run_of_key(task.id, "k").await.unwrap(), None);
     let answer = scene.store().enqueue(&scene.session, ask(&again), 0).await.unwrap();
     assert_eq!(answer, [Enqueued::Accepted(again)]);
 }

@@ -250,6 +250,13 @@ impl RunStore for FjallStore {
         Ok(run.map(|run| self.shown(run)))
     }
 
+    async fn run_of_key(&self, task: TaskId, key: &str) -> Result<Option<Run>, Error> {
+        match self.shared.core.view().key(task, key)? {
+            Some(id) => self.run(id).await,
+            None => Ok(None),
+        }
+    }
+
     async fn runs(&self, filter: &RunFilter) -> Result<Page<Run, RunId>, Error> {
         let filter = filter.clone();
         self.scan(move |shared, now| {

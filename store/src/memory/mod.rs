@@ -281,6 +281,15 @@ impl RunStore for MemoryStore {
         Ok(inner.tables.run(id)?.map(|run| inner.ledger.shown(run, now)))
     }
 
+    async fn run_of_key(&self, task: TaskId, key: &str) -> Result<Option<Run>, Error> {
+        use crate::ledger::Tables;
+        let id = self.open()?.tables.key(task, key)?;
+        match id {
+            Some(id) => self.run(id).await,
+            None => Ok(None),
+        }
+    }
+
     async fn runs(&self, filter: &RunFilter) -> Result<Page<Run, RunId>, Error> {
         let now = self.clock.now();
         let inner = self.open()?;
