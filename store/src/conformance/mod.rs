@@ -55,6 +55,7 @@ macro_rules! conformance {
             tasks: ts02_filters_by_status_and_labels_give_only_what_they_say;
             tasks: ts04_a_deleted_task_is_gone_and_its_id_never_used_again;
             tasks: ts07_paging_visits_each_task_once_in_order_of_creation;
+            tasks: a_list_says_of_each_task_what_it_says_alone_after_many_changes_and_deletions;
             tasks: ts11_an_update_is_a_new_revision_conditional_on_the_one_that_was_read;
             tasks: ts13_activation_raises_the_checkpoint_to_its_moment_and_nothing_lowers_it;
             tasks: ts21_ts28_types_do_not_see_each_other_and_an_empty_one_is_the_systems;

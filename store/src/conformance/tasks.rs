@@ -5,7 +5,7 @@
 use super::{Scene, Subject};
 use crate::error::Error;
 use crate::store::{Expect, PutAnswer, PutTask, StoredTask, TaskFilter};
-use punctual_model::{TaskId, TaskStatus, TaskType};
+use punctual_model::{Task, TaskId, TaskStatus, TaskType};
 use std::sync::Arc;
 
 fn all() -> TaskFilter {
@@ -136,6 +136,40 @@ pub async fn ts11_an_update_is_a_new_revision_conditional_on_the_one_that_was_re
     assert_eq!(scene.put(&first, Expect::Absent, None).await, PutAnswer::Conflict(stored.clone()));
     assert_eq!(scene.store().task(first.id).await.unwrap(), Some(stored));
     assert_eq!(scene.store().task_revision(first.id, 1).await.unwrap().as_deref(), Some(&first));
+}
+
+/// TS07, too: what lies between the tasks that are wanted is passed over, however much it is.
+pub async fn a_list_says_of_each_task_what_it_says_alone_after_many_changes_and_deletions(
+    subject: &mut dyn Subject,
+) {
+    let mut scene = Scene::new(subject).await;
+    let mut tasks = Vec::new();
+    for n in 0..40 {
+        tasks.push(scene.task(&format!("t{n}")).await);
+    }
+    // Many revisions of one task, a few of another.
+    for (n, revisions) in [(3, 20), (35, 3)] {
+        for revision in 2..=revisions {
+            let before = tasks[n].revision;
+            tasks[n].revision = revision;
+            let stored = scene.put(&tasks[n], Expect::Revision(before), None).await;
+            assert!(matches!(stored, PutAnswer::Stored(_)));
+        }
+    }
+    for gone in tasks.drain(10..30) {
+        assert!(scene.store().delete_task(&scene.session, gone.id, None).await.unwrap());
+    }
+    for limit in [1, 7, 100] {
+        let mut filter = TaskFilter { limit, ..all() };
+        let mut seen = Vec::new();
+        loop {
+            let page = scene.store().tasks(&filter).await.unwrap();
+            seen.extend(page.items.iter().map(|stored| Task::clone(&stored.task)));
+            let Some(next) = page.next else { break };
+            filter.after = Some(next);
+        }
+        assert_eq!(seen, tasks, "in pages of {limit}");
+    }
 }
 
 /// TS11, too: a checkpoint that is set is stored.

@@ -8,6 +8,7 @@ mod blank;
 mod definitions;
 mod directory;
 mod embedded;
+mod in_order;
 mod inbox;
 mod journals;
 mod key;

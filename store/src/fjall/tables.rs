@@ -1,6 +1,7 @@
 //! The committed state as the ledger reads it, and the changes that it wants, as keys and bytes.
 
 use super::definitions::Definitions;
+use super::in_order::InOrder;
 use super::key;
 use super::keyspaces::Keyspaces;
 use crate::error::Error;
@@ -144,6 +145,27 @@ impl View<'_> {
         Ok(())
     }
 
+    /// All definitions from this key on.
+    pub(super) fn definitions_from(&self, key: [u8; 16]) -> fjall::Iter {
+        let from = (Bound::Included(key), Bound::Unbounded);
+        self.snapshot.range(&self.core.keyspaces.definitions, from)
+    }
+
+    /// The definition in this entry.
+    pub(super) fn decode_definition(
+        &self,
+        task: TaskId,
+        revision: u64,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Arc<Task>, Error> {
+        let found = record::decode_task(value).and_then(|found| {
+            // Damage could make it another one's.
+            if (found.id, found.revision) == (task, revision) { Ok(Arc::new(found)) } else { Err(bad_key()) }
+        });
+        found.map_err(|error| self.core.quarantine.report("definition", key, error))
+    }
+
     fn ids(&self, keyspace: &Keyspace) -> Result<Option<u64>, Error> {
         let Some(last) = self.snapshot.last_key_value(keyspace) else { return Ok(None) };
         Ok(key::number(&last.key().map_err(failed)?))
@@ -172,15 +194,12 @@ impl Tables for View<'_> {
             return Ok(Some(found));
         }
         let key = key::pair(task.get(), revision);
-        let found = self.get("definition", &self.core.keyspaces.definitions, &key, |value| {
-            let found = record::decode_task(value)?;
-            // Damage could make it another one's.
-            if (found.id, found.revision) == (task, revision) { Ok(Arc::new(found)) } else { Err(bad_key()) }
-        })?;
-        if let Some(found) = &found {
-            self.core.definitions.keep(found);
-        }
-        Ok(found)
+        let Some(value) = self.snapshot.get(&self.core.keyspaces.definitions, key).map_err(failed)? else {
+            return Ok(None);
+        };
+        let found = self.decode_definition(task, revision, &key, &value)?;
+        self.core.definitions.keep(&found);
+        Ok(Some(found))
     }
 
     fn name(&self, kind: &TaskType, name: &str) -> Result<Option<TaskId>, Error> {
@@ -209,6 +228,22 @@ impl Tables for View<'_> {
             Ok((task, record::decode_head(value)?))
         };
         self.scan("head", entries, decode, &mut |(task, head)| visit(task, head))
+    }
+
+    fn tasks(
+        &self,
+        after: Option<TaskId>,
+        wanted: &dyn Fn(&Head) -> bool,
+        visit: &mut dyn FnMut(Head, Result<Option<Arc<Task>>, Error>) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        let mut definitions = InOrder::of(self);
+        self.heads(after, &mut |id, head| {
+            if !wanted(&head) {
+                return ControlFlow::Continue(());
+            }
+            let definition = definitions.read(id, head.revision);
+            visit(head, definition)
+        })
     }
 
     fn open(

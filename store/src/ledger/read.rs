@@ -76,26 +76,23 @@ pub fn tasks<T: Tables>(tables: &T, filter: &TaskFilter) -> Result<Page<StoredTa
     }
     let mut failed = None;
     let mut more = false;
-    tables.heads(filter.after, &mut |id, head| {
-        if head.status == HeadStatus::Deleted
-            || filter.status.is_some_and(|status| head.status != HeadStatus::from(status))
-        {
-            return ControlFlow::Continue(());
+    let wanted = |head: &Head| {
+        head.status != HeadStatus::Deleted
+            && filter.status.is_none_or(|status| head.status == HeadStatus::from(status))
+    };
+    tables.tasks(filter.after, &wanted, &mut |head, definition| match absent(definition) {
+        Ok(Some(task)) if matches(filter, &task) => {
+            if items.len() == limit {
+                more = true;
+                return ControlFlow::Break(());
+            }
+            items.push(StoredTask { task, progress: head.progress });
+            ControlFlow::Continue(())
         }
-        match absent(stored(tables, id, head)) {
-            Ok(Some(stored)) if matches(filter, &stored.task) => {
-                if items.len() == limit {
-                    more = true;
-                    return ControlFlow::Break(());
-                }
-                items.push(stored);
-                ControlFlow::Continue(())
-            }
-            Ok(_) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
+        Ok(_) => ControlFlow::Continue(()),
+        Err(error) => {
+            failed = Some(error);
+            ControlFlow::Break(())
         }
     })?;
     failed.map_or(Ok(()), Err)?;

@@ -51,6 +51,23 @@ pub trait Tables {
         visit: &mut dyn FnMut(TaskId, Head) -> ControlFlow<()>,
     ) -> Result<(), Error>;
 
+    /// Those heads that are wanted, each with the definition that it names. An implementation whose lookups cost
+    /// more than reading on reads definitions in their order too.
+    fn tasks(
+        &self,
+        after: Option<TaskId>,
+        wanted: &dyn Fn(&Head) -> bool,
+        visit: &mut dyn FnMut(Head, Result<Option<Arc<Task>>, Error>) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        self.heads(after, &mut |id, head| {
+            if !wanted(&head) {
+                return ControlFlow::Continue(());
+            }
+            let definition = self.definition(id, head.revision);
+            visit(head, definition)
+        })
+    }
+
     /// Entries of the open index from this key on (inclusive; none means from the beginning), ascending,
     /// through all later lanes.
     fn open(
