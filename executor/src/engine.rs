@@ -16,7 +16,6 @@ use crate::working::Order;
 use punctual_clock::{Chance, Clock};
 use punctual_model::{RunId, Task};
 use punctual_store::{Session, Store};
-use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::{Notify, mpsc};
@@ -47,9 +46,6 @@ pub(crate) struct Engine {
     /// Nothing is recorded any more: the store has failed, or nobody wants it.
     pub(crate) over: Flag,
     error: OnceLock<Error>,
-    /// What hooks had stored of runs that wait for their next attempt here: should one end while it waits, its
-    /// record has lost that.
-    pub(crate) between: Mutex<BTreeMap<RunId, Value>>,
     /// Runs whose work goes on without us while the node stops.
     pub(crate) detached: Mutex<BTreeSet<RunId>>,
 }
@@ -87,7 +83,6 @@ impl Engine {
             stopping,
             over,
             error,
-            between: Mutex::default(),
             detached: Mutex::default(),
         }
     }

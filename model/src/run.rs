@@ -65,7 +65,8 @@ pub struct Run {
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub saved: Value,
     /// What the executor has to find again after a restart of the node: the state of hooks, a driver's own data.
-    /// Opaque to everybody else and no part of the public record; it goes with the run's end. One that is missing or
+    /// Opaque to everybody else and no part of the public record. It goes with an end that an attempt made, whose hooks
+    /// were told of it by then; after any other it stays for those who still have to tell them. One that is missing or
     /// cannot be read is null.
     #[serde(skip)]
     pub local: Value,
@@ -110,7 +111,10 @@ impl Run {
             RunState::Starting if life.attempt != self.life.attempt => self.started_at = Some(at),
             state if state.is_terminal() => {
                 self.finished_at = Some(at);
-                self.local = Value::Null;
+                let was_to_go_on = matches!(event, RunEvent::Restarting { .. } | RunEvent::Interrupted);
+                if self.life.state.is_at_work() && !was_to_go_on {
+                    self.local = Value::Null;
+                }
             }
             _ => {}
         }

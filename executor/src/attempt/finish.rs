@@ -7,21 +7,14 @@ use crate::driver::Attempt;
 use crate::engine::Engine;
 use crate::hook::Ending;
 use crate::working::Working;
-use punctual_model::{Run, RunEvent, RunId, RunState};
+use punctual_model::{Run, RunEvent, RunState};
 use punctual_store::Patch;
-use serde_json::Value;
-use std::collections::BTreeMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 /// Asks them if the run ends by this.
 pub(super) async fn finish(life: &Life, event: RunEvent, patch: &Patch) {
     let Some(hooks) = &life.hooks else { return };
-    let Some(state) = end_of(&life.attempt, event) else {
-        if !hooks.local.is_empty() {
-            between(&life.engine).insert(life.attempt.run.id, hooks.local.stored());
-        }
-        return;
-    };
+    let Some(state) = end_of(&life.attempt, event) else { return };
     let outcome = patch.outcome.clone().unwrap_or_default();
     let _ = Box::pin(phase::all(life, hooks, Phase::Stop(&Ending { state, outcome }))).await;
 }
@@ -40,13 +33,11 @@ pub(crate) async fn ending_lost(engine: &Arc<Engine>, attempt: &Attempt, event: 
 }
 
 /// The same for a run that has ended in other hands than those of an attempt: canceled or replaced while it waited
-/// for its next one. One that never began owes its hooks nothing.
+/// for its next one. Its record has kept what they had stored. One that never began owes its hooks nothing.
 pub(crate) async fn tell_hooks(engine: &Arc<Engine>, run: Run) {
     if engine.hooks.is_empty() || run.life.attempt == 0 || !run.state().is_terminal() {
         return;
     }
-    let mut run = run;
-    run.local = between(engine).remove(&run.id).unwrap_or_default();
     match engine.store.task_revision(run.task, run.revision).await {
         Ok(Some(task)) => {
             let state = run.state();
@@ -57,10 +48,6 @@ pub(crate) async fn tell_hooks(engine: &Arc<Engine>, run: Run) {
         }
         Err(error) => tracing::warn!(run.id = %run.id, %error, "hooks of an ended run hear nothing"),
     }
-}
-
-fn between(engine: &Engine) -> MutexGuard<'_, BTreeMap<RunId, Value>> {
-    engine.between.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn apart(engine: &Arc<Engine>, attempt: &Attempt, state: RunState) {

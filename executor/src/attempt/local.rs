@@ -27,11 +27,6 @@ impl Local {
         })
     }
 
-    /// Whether there is nothing in it.
-    pub(super) fn is_empty(&self) -> bool {
-        self.hooks.is_empty()
-    }
-
     /// As it is stored.
     pub(super) fn stored(&self) -> Value {
         serde_json::to_value(self).unwrap_or_default()

@@ -9,7 +9,7 @@ use crate::guard::guarded;
 use crate::hook::{Around, Ending, Hook, HookError, Setup};
 use crate::working::Orders;
 use punctual_model::{Failure, FailureKind, Outcome, StopWhy, Task};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest that all hooks of one phase may take together when the node stops: three phases and the grace of the
@@ -31,8 +31,6 @@ impl Hooks {
         if list.is_empty() {
             return None;
         }
-        // It waits no more.
-        engine.between.lock().unwrap_or_else(PoisonError::into_inner).remove(&attempt.run.id);
         Some(Box::new(Self { list, local: Local::restore(&attempt.run.local) }))
     }
 }

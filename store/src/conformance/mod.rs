@@ -104,6 +104,7 @@ macro_rules! conformance {
             follow_ups: no_limit_holds_up_a_run_that_tells_of_another_and_it_holds_up_none;
             follow_ups: runs_that_tell_of_others_are_kept_apart_and_end_with_their_task;
             lives: what_the_executor_has_to_find_again_is_written_at_once_and_goes_with_the_end;
+            lives: what_hooks_have_stored_outlives_an_end_that_no_attempt_made;
             lives: a_run_that_grows_too_large_can_still_end;
             lives: unfinished_runs_are_told_apart_by_whether_they_began;
             lives: ts14_ts16_runs_are_listed_by_task_state_and_time_from_either_end;

@@ -447,6 +447,24 @@ async fn b36_the_end_of_a_run_between_two_attempts_is_told_to_its_hooks_once() {
     assert_eq!(told(&log), [""; 0]);
 }
 
+/// What was stored before a restart of the node is given to those who hear of an end after it.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_run_that_waits_is_told_with_what_was_stored_before_the_node_came_back() {
+    for crashes in [true, false] {
+        let (bench, log) = with([("prestart", Does::Store("token"))]).await;
+        bench.acts([Act::Exit(1)]);
+        let task = bench.task(spec().restart(restarts(5))).await;
+        let id = bench.go(&task).await.id();
+        bench.settle().await;
+        told(&log);
+        let bench = if crashes { bench.crash().await } else { bench.restart().await };
+        assert!(bench.state(id).await.is_waiting());
+        bench.pool.cancel(id, CancelWhy::Asked).await.unwrap();
+        bench.settle().await;
+        assert_eq!(told(&log), ["a stop canceledtoken"]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn hooks_hear_of_the_loss_of_an_attempt_that_nobody_found_again() {
     let (bench, log) = with([("prestart", Does::Store("token"))]).await;
