@@ -21,7 +21,7 @@ use punctual_scheduler::Scheduler;
 use punctual_scheduler::schedule::Zone;
 use punctual_store::fjall::{FjallStore, Options};
 use punctual_store::{MemoryStore, Store};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +44,7 @@ pub struct Builder {
     limits: Limits,
     #[cfg(feature = "http")]
     egress: Egress,
+    work_dir: Option<PathBuf>,
     default_zone: Option<String>,
     node: String,
     stop_grace: Duration,
@@ -62,6 +63,7 @@ impl Default for Builder {
             limits: Limits::default(),
             #[cfg(feature = "http")]
             egress: Egress::public_only(),
+            work_dir: None,
             default_zone: None,
             node: "local".to_owned(),
             stop_grace: Self::STOP_GRACE,
@@ -140,6 +142,15 @@ impl Builder {
         self
     }
 
+    /// Where runs that want a directory of their own have it, in place of `work` in the data directory, which no other
+    /// user than the engine's can enter. Made if only it is missing; nobody else may write to it, or above it where the
+    /// sticky bit is not set. What is kept there goes with its run's record, as long as this stays the same.
+    #[must_use]
+    pub fn work_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.work_dir = Some(path.into());
+        self
+    }
+
     /// The IANA zone of tasks that name none; UTC if this is not called.
     #[must_use]
     pub fn default_timezone(mut self, name: impl Into<String>) -> Self {
@@ -171,8 +182,8 @@ impl Builder {
     /// Opens the store, takes up or ends what an earlier process had begun, and starts everything.
     ///
     /// # Errors
-    /// [`Error::Open`] if the data directory is in use, damaged or not ours; [`Error::Zone`]; what the store
-    /// says. Nothing of a single task or run stops a start: the [report](Punctual::start_report) tells of it.
+    /// [`Error::Open`] if the data directory is in use, damaged or not ours; [`Error::Zone`]; [`Error::Io`] if a
+    /// [`Self::work_dir`] is not ours alone; what the store says. Nothing of a single task or run stops a start: the [report](Punctual::start_report) tells of it.
     pub async fn start(self) -> Result<Punctual, Error> {
         let mut punctual = self.open().await?;
         punctual.begin();
@@ -200,7 +211,7 @@ impl Builder {
         // What a dead process left alive, and nobody keeps, ends before anybody judges its run.
         ProcessDriver::reap_leftovers(&home, &*clock).await;
 
-        let work_dirs = data.as_ref().map_or_else(WorkDirs::none, |data| WorkDirs::below(data.join("work")));
+        let work_dirs = work_dirs(self.work_dir, data.as_deref()).await?;
         let session = store.open_session(&self.node).await?;
         let ids = Arc::new(IdGenerator::new(Arc::clone(&clock)));
         ids.raise_floor(session.id_floor);
@@ -259,6 +270,14 @@ impl Builder {
         ProcessDriver::sweep(&home, &*clock).await;
         Ok(punctual)
     }
+}
+
+async fn work_dirs(place: Option<PathBuf>, data: Option<&Path>) -> Result<WorkDirs, Error> {
+    let usual = data.map(|data| data.join("work"));
+    let Some(place) = place else { return Ok(usual.map_or_else(WorkDirs::none, WorkDirs::below)) };
+    let prepared = tokio::task::spawn_blocking(move || WorkDirs::outside(&place, usual)).await;
+    let prepared = prepared.map_err(|error| Error::Died(error.to_string()))?;
+    prepared.map_err(|source| Error::Io { what: "use the directory for those of runs", source })
 }
 
 async fn open(

@@ -9,6 +9,7 @@ mod owner;
 mod payload;
 mod user;
 mod work_dir;
+mod work_place;
 
 pub use work_dir::WorkDirs;
 

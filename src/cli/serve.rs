@@ -43,6 +43,10 @@ pub(crate) struct Serve {
     /// than one may be given
     #[arg(long, value_name = "CIDR")]
     allow_egress: Vec<Cidr>,
+    /// Where runs that want a directory of their own have it, in place of DATA/work, which other users than the
+    /// daemon's cannot enter; made if it is not there
+    #[arg(long, value_name = "DIR")]
+    work_dir: Option<PathBuf>,
     /// How many processes of runs may be at work at once; 4 for each core, and at least 16, if not given
     #[arg(long, value_name = "COUNT")]
     max_processes: Option<NonZeroUsize>,
@@ -59,15 +63,17 @@ impl Serve {
         self.check(files.as_deref().unwrap_or_default())?;
         let mut signals = StopSignals::listen()?;
         let mut reload = signal(SignalKind::hangup()).map_err(CliError::failed)?;
-        let mut punctual = Punctual::builder()
+        let builder = Punctual::builder()
             .data_dir(&self.data)
             .default_timezone(&self.timezone)
             .stop_grace(self.stop_grace)
             .limits(self.limits())
-            .egress(egress(&self.allow_egress))
-            .open()
-            .await
-            .map_err(engine_error)?;
+            .egress(egress(&self.allow_egress));
+        let builder = match &self.work_dir {
+            Some(place) => builder.work_dir(place),
+            None => builder,
+        };
+        let mut punctual = builder.open().await.map_err(engine_error)?;
         print_text(&found(&punctual, &self.data).await?)?;
         // Before anything runs: a task that has left the files while nobody looked is not run once more.
         if let Some(files) = files

@@ -26,4 +26,5 @@ mod showing;
 mod stopping;
 mod surroundings;
 mod witness;
+mod work_place;
 mod wrong_files;

@@ -2,9 +2,11 @@
 //! before any of its work: later the directory is that user's, and nothing of ours goes through it by name.
 
 use super::work_dir::blocking;
+use super::work_place;
 use crate::drivers::process::control;
 use crate::hook::{Around, Hook, MakeHook, Prestarted};
 use async_trait::async_trait;
+use punctual_model::event::EventKind;
 use punctual_model::process::ProcessContext;
 use punctual_model::{Failure, FailureKind, Task};
 use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat};
@@ -38,17 +40,20 @@ impl Hook for OwnerHook {
         if let Some(directory) = directory {
             let context = self.context.clone();
             let given = blocking(move || Ok(give(&directory, &context))).await;
-            given.unwrap_or_else(|error| Err(failed(&error)))?;
+            if let Some(text) = given.unwrap_or_else(|error| Err(failed(&error)))? {
+                around.sink.event(EventKind::Message { source: "owner".to_owned(), text });
+            }
         }
         Ok(Prestarted { done: true, ..Prestarted::default() })
     }
 }
 
-fn give(directory: &Path, context: &ProcessContext) -> Result<(), Failure> {
-    let Some((uid, gid)) = control::owner(context)? else { return Ok(()) };
+/// Answers what is worth telling: that its user cannot come to it by its path.
+fn give(directory: &Path, context: &ProcessContext) -> Result<Option<String>, Failure> {
+    let Some((owner, group)) = control::owner(context)? else { return Ok(None) };
     let mut left: Vec<PathBuf> = vec![directory.to_owned()];
     while let Some(path) = left.pop() {
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        let (uid, gid) = (Uid::from_raw(owner), Gid::from_raw(group));
         chownat(CWD, &path, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
             .map_err(|error| failed(&error.into()))?;
         if path.symlink_metadata().is_ok_and(|about| about.is_dir()) {
@@ -57,7 +62,14 @@ fn give(directory: &Path, context: &ProcessContext) -> Result<(), Failure> {
             }
         }
     }
-    Ok(())
+    Ok(work_place::closed_to(directory, owner, group).map(|(closed, mode)| {
+        format!(
+            "user {owner} works in {} and cannot come to it by this path: {} is closed to it (mode {mode:o}); \
+             --work-dir names a place that is not",
+            directory.display(),
+            closed.display()
+        )
+    }))
 }
 
 fn failed(error: &io::Error) -> Failure {
