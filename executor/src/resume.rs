@@ -50,15 +50,16 @@ pub(crate) async fn resume(engine: &Arc<Engine>, dispatch: Dispatch) -> Result<R
         },
     };
     let patch = Patch { events: vec![Event { at: engine.clock.now(), kind }], ..Patch::default() };
-    let run = match write(engine, &attempt, RunEvent::Adopted { epoch: engine.session.epoch }, patch).await? {
-        EdgeAnswer::Applied(run) => run,
-        EdgeAnswer::Stale(run) => {
+    let answer = write(engine, &attempt, RunEvent::Adopted { epoch: engine.session.epoch }, patch).await;
+    let run = match answer {
+        Ok(EdgeAnswer::Applied(run)) => run,
+        other => {
+            // Nobody is at work for it here, and a stop that waited for that would wait for ever.
             engine.registry.leave(entered.into_iter().map(|working| (working, None)));
-            return Ok(run);
-        }
-        EdgeAnswer::Unknown => {
-            engine.registry.leave(entered.into_iter().map(|working| (working, None)));
-            return Err(Error::Forgotten(attempt.run.id));
+            return match other? {
+                EdgeAnswer::Applied(run) | EdgeAnswer::Stale(run) => Ok(run),
+                EdgeAnswer::Unknown => Err(Error::Forgotten(attempt.run.id)),
+            };
         }
     };
     if let Some(working) = entered {

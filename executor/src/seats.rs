@@ -69,6 +69,8 @@ impl Seats {
         }
     }
 
+    /// What is done to the counts is of one order with what is done to `short`: else whoever frees a seat might not see
+    /// yet that somebody is short of one, who does not see yet that it is free.
     fn of(&self, class: Class) -> &AtomicIsize {
         match class {
             Class::InProcess => &self.in_process,
@@ -77,13 +79,13 @@ impl Seats {
     }
 
     pub(crate) fn free(&self, class: Class) -> usize {
-        usize::try_from(self.of(class).load(Ordering::Relaxed)).unwrap_or(0)
+        usize::try_from(self.of(class).load(Ordering::SeqCst)).unwrap_or(0)
     }
 
     /// Who sits, by class.
     pub(crate) fn workers(&self) -> [Workers; 2] {
         let workers = |name, limit: usize, class| {
-            let free = self.of(class).load(Ordering::Relaxed);
+            let free = self.of(class).load(Ordering::SeqCst);
             let busy = isize::try_from(limit).unwrap_or(isize::MAX).saturating_sub(free);
             Workers { name, busy: usize::try_from(busy).unwrap_or(0), limit }
         };
@@ -97,14 +99,14 @@ impl Seats {
     pub(crate) fn take(&self, class: Class, wanted: usize) -> usize {
         let wanted = isize::try_from(wanted).unwrap_or(isize::MAX);
         let left = |free: isize| (free > 0).then(|| free - free.min(wanted));
-        match self.of(class).fetch_update(Ordering::Relaxed, Ordering::Relaxed, left) {
+        match self.of(class).fetch_update(Ordering::SeqCst, Ordering::SeqCst, left) {
             Ok(free) => usize::try_from(free.min(wanted)).unwrap_or(0),
             Err(_) => 0,
         }
     }
 
     pub(crate) fn give(&self, class: Class, count: usize) {
-        self.of(class).fetch_add(isize::try_from(count).unwrap_or(isize::MAX), Ordering::Relaxed);
+        self.of(class).fetch_add(isize::try_from(count).unwrap_or(isize::MAX), Ordering::SeqCst);
         if self.short.swap(false, Ordering::SeqCst) {
             self.freed.notify_one();
         }
@@ -131,7 +133,7 @@ impl Seat {
 
     /// A seat whether or not there is a free one.
     pub(crate) fn force(seats: &Arc<Seats>, class: Class) -> Self {
-        seats.of(class).fetch_sub(1, Ordering::Relaxed);
+        seats.of(class).fetch_sub(1, Ordering::SeqCst);
         Self::taken(seats, class)
     }
 

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// would hold a few lines, so the whole cap is for the beginning and what follows is dropped.
 const LEAST_TURNED: u64 = 64 << 10;
 
-/// How one attempt divides its run's output. Whoever wrote before may have divided it otherwise; what it left stands.
+/// How one attempt divides its run's output. Whoever wrote before may have divided it otherwise; what it left counts like
+/// one's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Layout {
     /// Most bytes kept of the run.
@@ -22,8 +23,8 @@ pub(crate) struct Layout {
 pub(super) struct Turn {
     /// The head has to go.
     pub(super) drops_head: bool,
-    /// The oldest part behind the head has to go.
-    pub(super) drops_oldest: bool,
+    /// So many of the oldest parts behind the head have to go.
+    pub(super) drops: usize,
 }
 
 impl Layout {
@@ -66,16 +67,40 @@ impl Layout {
         }
     }
 
-    /// What has to go for a new part, of a head that is there or not and so many parts behind it.
-    pub(super) fn turn(&self, has_head: bool, behind: usize) -> Turn {
+    /// How much the part that is written to may still take, where so much counts in it and so much is kept in all.
+    pub(super) fn room(&self, part: u64, counted: u64, kept: u64) -> u64 {
+        let counted = if self.is_one() { counted.max(kept) } else { counted };
+        self.share(part).saturating_sub(counted)
+    }
+
+    /// What has to go for a new part, of a head that keeps so many bytes, if it is there, and of the parts behind it, the
+    /// oldest first: those that are too many, and then those for which the cap has no room.
+    pub(super) fn turn(&self, head: Option<u64>, behind: &[u64]) -> Turn {
+        let share = self.share(1);
+        let (mut turn, mut rest) = (Turn { drops_head: false, drops: 0 }, behind);
+        let fits = |head: u64, rest: &[u64]| head + rest.iter().sum::<u64>() + share <= self.cap;
         match self.rotated {
-            None => Turn { drops_head: false, drops_oldest: behind >= 2 },
             Some((_, files)) => {
-                let drops_head = has_head && behind + 1 >= files;
-                let stays_head = has_head && !drops_head;
-                Turn { drops_head, drops_oldest: behind + usize::from(stays_head) >= files }
+                // The oldest is the head.
+                let too_many = |head: bool, rest: &[u64]| usize::from(head) + rest.len() >= files;
+                let kept = head.unwrap_or_default();
+                turn.drops_head = head.is_some() && (too_many(true, rest) || !fits(kept, rest));
+                let (head, kept) = if turn.drops_head { (false, 0) } else { (head.is_some(), kept) };
+                while !rest.is_empty() && (too_many(head, rest) || !fits(kept, rest)) {
+                    rest = &rest[1..];
+                }
+            }
+            None => {
+                // The beginning goes last.
+                let kept = head.unwrap_or_default();
+                while !rest.is_empty() && (rest.len() >= 2 || !fits(kept, rest)) {
+                    rest = &rest[1..];
+                }
+                turn.drops_head = head.is_some() && !fits(kept, rest);
             }
         }
+        turn.drops = behind.len() - rest.len();
+        turn
     }
 }
 
@@ -104,18 +129,35 @@ mod tests {
 
     #[test]
     fn of_rotated_files_the_newest_stay_and_of_others_the_beginning_too() {
-        let turn = |drops_head, drops_oldest| Turn { drops_head, drops_oldest };
+        let turn = |drops_head, drops| Turn { drops_head, drops };
         let three = Layout::rotated(100, 3);
-        assert_eq!(three.turn(true, 1), turn(false, false));
-        assert_eq!(three.turn(true, 2), turn(true, false));
-        assert_eq!(three.turn(false, 2), turn(false, false));
-        assert_eq!(three.turn(false, 3), turn(false, true));
+        assert_eq!(three.turn(Some(100), &[100]), turn(false, 0));
+        assert_eq!(three.turn(Some(100), &[100; 2]), turn(true, 0));
+        assert_eq!(three.turn(None, &[100; 2]), turn(false, 0));
+        assert_eq!(three.turn(None, &[100; 3]), turn(false, 1));
         // A head that a crash left standing beside the part that was to take its place.
-        assert_eq!(three.turn(true, 3), turn(true, true));
-        assert_eq!(Layout::rotated(100, 1).turn(true, 0), turn(true, false));
-        assert_eq!(Layout::rotated(100, 1).turn(false, 1), turn(false, true));
+        assert_eq!(three.turn(Some(100), &[100; 3]), turn(true, 1));
+        assert_eq!(Layout::rotated(100, 1).turn(Some(100), &[]), turn(true, 0));
+        assert_eq!(Layout::rotated(100, 1).turn(None, &[100]), turn(false, 1));
         let usual = Layout::capped(1 << 20);
-        assert_eq!(usual.turn(true, 1), turn(false, false));
-        assert_eq!(usual.turn(true, 2), turn(false, true));
+        assert_eq!(usual.turn(Some(1 << 19), &[1 << 18]), turn(false, 0));
+        assert_eq!(usual.turn(Some(1 << 19), &[1 << 18; 2]), turn(false, 1));
+    }
+
+    #[test]
+    fn what_others_have_left_makes_room_as_well() {
+        let turn = |drops_head, drops| Turn { drops_head, drops };
+        // More files, and then larger ones, than there are to be now.
+        let three = Layout::rotated(100, 3);
+        assert_eq!(three.turn(None, &[100; 9]), turn(false, 7));
+        assert_eq!(three.turn(Some(100), &[100; 9]), turn(true, 7));
+        assert_eq!(three.turn(Some(1000), &[50]), turn(true, 0));
+        assert_eq!(three.turn(None, &[1000, 50]), turn(false, 1));
+        let usual = Layout::capped(1 << 20);
+        assert_eq!(usual.turn(Some(1 << 19), &[1 << 17; 9]), turn(false, 8));
+        assert_eq!(usual.turn(Some(1 << 19), &[1 << 19]), turn(false, 1));
+        assert_eq!(usual.turn(Some(1 << 20), &[1 << 18; 2]), turn(true, 2));
+        assert_eq!(usual.room(3, 7, 1 << 30), (1 << 18) - 7);
+        assert_eq!((Layout::capped(50).room(3, 7, 9), Layout::capped(50).room(3, 7, 60)), (41, 0));
     }
 }

@@ -104,16 +104,23 @@ impl Writer {
         self.outputs.take_room(data.len() as u64)?;
         let open = match &mut self.open {
             Some(open) => open,
-            None => self.open.insert(Open::new(&self.outputs, self.run)?),
+            None => {
+                let open = self.open.insert(Open::new(&self.outputs, self.run)?);
+                open.trim(&self.outputs, self.run, self.layout)?;
+                open
+            }
         };
-        if open.counted >= self.layout.share(open.part) {
+        let room = |open: &Open| self.layout.room(open.part, open.counted, open.kept());
+        if room(open) == 0 {
             if self.layout.is_one() {
                 return Ok(0);
             }
             open.turn(&self.outputs, self.run, self.layout, at)?;
         }
-        let room = self.layout.share(open.part).saturating_sub(open.counted);
-        let taken = data.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        let taken = data.len().min(usize::try_from(room(open)).unwrap_or(usize::MAX));
+        if taken == 0 {
+            return Ok(0);
+        }
         self.buffer.clear();
         frame::put_bytes(&mut self.buffer, open.sequence, at, stream, &data[..taken]);
         open.put(&self.buffer)?;
@@ -127,7 +134,7 @@ impl Writer {
     pub(crate) fn finish(mut self, at: Timestamp) -> Written {
         let mut summary = OutputSummary { bytes: 0, dropped: self.dropped };
         if let Some(open) = &mut self.open {
-            let kept = open.held.iter().map(|held| held.kept).sum();
+            let kept = open.kept();
             summary.bytes = kept;
             summary.dropped = summary.dropped.saturating_add(open.position.saturating_sub(kept));
             let mut close = || {
@@ -213,29 +220,56 @@ impl Open {
     /// Goes on in a new part. Only when that is there goes what has to go: a crash in between leaves a part too many,
     /// which the next turn sees, and never one too few.
     fn turn(&mut self, outputs: &Outputs, run: RunId, layout: Layout, at: Timestamp) -> io::Result<()> {
-        let head = self.held.iter().position(|held| held.slot == 0);
-        let behind = self.held.len() - usize::from(head.is_some());
-        let turn = layout.turn(head.is_some(), behind);
-        let oldest = self.held.iter().position(|held| held.slot != 0).filter(|_| turn.drops_oldest);
-        let slot = match oldest {
-            Some(oldest) => self.held[oldest].slot,
-            None => self.free_slot(),
-        };
+        let (drops_head, going) = self.going(layout, self.held.len());
+        let slot = going.first().copied().unwrap_or_else(|| self.free_slot());
         let part = self.part.saturating_add(1);
         let mut start = Vec::new();
         frame::put_start(&mut start, Start { sequence: self.sequence, at, part, position: self.position });
         let bytes = outputs.replace(run, slot, &start)?;
-        if let Some(oldest) = oldest {
-            self.held.remove(oldest);
-        }
+        self.held.retain(|held| held.slot != slot);
         self.held.push(Held { slot, kept: 0, is_written: true });
         (self.part, self.bytes, self.end, self.counted) = (part, bytes, start.len() as u64, 0);
         self.made = self.made.max(Made::File);
-        if turn.drops_head {
-            outputs.replace(run, 0, &MAGIC)?;
-            self.held.retain(|held| held.slot != 0);
+        let surplus = going.into_iter().skip(1).chain(drops_head.then_some(0));
+        self.drop_parts(outputs, run, surplus)
+    }
+
+    /// Drops what others have left that is too much beside the part that is written to.
+    fn trim(&mut self, outputs: &Outputs, run: RunId, layout: Layout) -> io::Result<()> {
+        if layout.is_one() || self.part == 0 {
+            return Ok(());
+        }
+        let (drops_head, going) = self.going(layout, self.held.len().saturating_sub(1));
+        self.drop_parts(outputs, run, going.into_iter().chain(drops_head.then_some(0)))
+    }
+
+    /// Which of so many of the oldest parts have to go beside a new one: whether the head, and of the others these, the
+    /// oldest first.
+    fn going(&self, layout: Layout, oldest: usize) -> (bool, Vec<usize>) {
+        let parts = &self.held[..oldest];
+        let head = parts.iter().find(|held| held.slot == 0).map(|head| head.kept);
+        let behind: Vec<&Held> = parts.iter().filter(|held| held.slot != 0).collect();
+        let turn = layout.turn(head, &behind.iter().map(|held| held.kept).collect::<Vec<_>>());
+        (turn.drops_head, behind.into_iter().take(turn.drops).map(|held| held.slot).collect())
+    }
+
+    /// Leaves places with nothing in them: whoever looks for parts goes on to the first place that is not there.
+    fn drop_parts(
+        &mut self,
+        outputs: &Outputs,
+        run: RunId,
+        slots: impl Iterator<Item = usize>,
+    ) -> io::Result<()> {
+        for slot in slots {
+            outputs.replace(run, slot, &MAGIC)?;
+            self.held.retain(|held| held.slot != slot);
         }
         Ok(())
+    }
+
+    /// Bytes of the run that are there.
+    fn kept(&self) -> u64 {
+        self.held.iter().map(|held| held.kept).sum()
     }
 
     /// The first place behind the head where nothing is that anybody could read.

@@ -31,7 +31,10 @@ use punctual_model::event::EventKind;
 use punctual_model::process::Resources;
 use punctual_model::{Failure, FailureKind};
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use tokio::task::JoinHandle;
 
 /// What makes a group stand still while it is killed, in version 1.
 const FREEZER: &str = "freezer";
@@ -53,8 +56,19 @@ fn mark(home: &ProcessHome) -> Option<u32> {
 }
 
 /// The group of an attempt of this node, which may be gone.
-pub(super) fn noted(home: &ProcessHome, note: &Files) -> Option<Group> {
-    note.group().filter(|group| mark(home).is_some_and(|mark| group.is_marked(mark)))
+///
+/// # Errors
+/// If its note cannot be read: there may be a group.
+fn noted(home: &ProcessHome, note: &Files) -> io::Result<Option<Group>> {
+    Ok(note.group()?.filter(|group| mark(home).is_some_and(|mark| group.is_marked(mark))))
+}
+
+/// The same for who can do without: a group whose note cannot be read stays until the next start.
+pub(super) fn found(home: &ProcessHome, note: &Files) -> Option<Group> {
+    noted(home, note).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the note of a control group could not be read; the next start tries again");
+        None
+    })
 }
 
 /// Makes the group of an attempt, if its task has limits.
@@ -101,8 +115,13 @@ impl Held {
             note.write_group(&group).map_err(|error| refused(format!("it cannot be noted: {error}")))?;
         }
         let made = group.make(&parts);
-        let held = Self { group, note, is_ours: true };
-        made.map_err(refused)?;
+        let mut held = Self { group, note, is_ours: true };
+        if let Err(why) = made {
+            held.is_ours = false;
+            held.group.kill();
+            remove(&held.group, held.note.as_ref());
+            return Err(refused(why));
+        }
         Ok(held)
     }
 
@@ -122,9 +141,9 @@ impl Held {
     }
 
     /// Removes it once nothing lives in it; what cannot be removed is found by its note at the next start.
-    pub(super) fn remove(mut self) {
+    pub(super) async fn remove(mut self) {
         self.is_ours = false;
-        remove(&self.group, self.note.as_ref());
+        removed(self.group.clone(), self.note.clone()).await;
     }
 }
 
@@ -145,27 +164,70 @@ impl HandedOver {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if self.is_ours {
-            self.group.kill();
-            remove(&self.group, self.note.as_ref());
+        if !self.is_ours {
+            return;
+        }
+        let (group, note) = (self.group.clone(), self.note.clone());
+        let end = move || {
+            group.kill();
+            remove(&group, note.as_ref());
+        };
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(end)),
+            Err(_) => end(),
+        }
+    }
+}
+
+/// Kills a group again and again, in threads that may wait: one kill at a time, and what is asked for meanwhile is done
+/// by the one at work or asked for again.
+#[derive(Debug, Default)]
+pub(super) struct Killing(Mutex<Option<JoinHandle<()>>>);
+
+impl Killing {
+    pub(super) fn kill(&self, group: &Group) {
+        let mut killing = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if killing.as_ref().is_none_or(JoinHandle::is_finished) {
+            let group = group.clone();
+            *killing = Some(tokio::task::spawn_blocking(move || group.kill()));
         }
     }
 }
 
 /// Ends what lives in the group of an attempt of which nothing else is left, and removes it.
 pub(super) async fn end(home: &ProcessHome, note: &Files, clock: &dyn Clock) {
-    let Some(group) = noted(home, note) else {
-        // Half a note was written before there was anything to be found, and one of another node is not ours.
-        note.remove_group();
-        return;
+    let group = match noted(home, note) {
+        Ok(Some(group)) => group,
+        Ok(None) => {
+            // Half a note was written before there was anything to be found, and one of another node is not ours.
+            note.remove_group();
+            return;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the note of a control group could not be read; the next start tries again");
+            return;
+        }
     };
-    let (start, mut pause) = (clock.monotonic(), FIRST_LOOK);
-    while !group.members().is_empty() && clock.monotonic().saturating_sub(start) < PROOF {
-        group.kill();
+    end_group(group, note, clock).await;
+}
+
+/// Ends what lives in a group, until that is proven or has taken too long, and removes it.
+pub(super) async fn end_group(group: Group, note: &Files, clock: &dyn Clock) {
+    let (start, mut pause, killing) = (clock.monotonic(), FIRST_LOOK, Killing::default());
+    while !group.is_empty() && clock.monotonic().saturating_sub(start) < PROOF {
+        killing.kill(&group);
         clock.sleep(pause).await;
         pause = (pause * 2).min(LONGEST_LOOK);
     }
-    remove(&group, Some(note));
+    removed(group, Some(note.clone())).await;
+}
+
+/// [`remove`] in a thread that may wait.
+async fn removed(group: Group, note: Option<Files>) {
+    let removing = tokio::task::spawn_blocking(move || remove(&group, note.as_ref()));
+    if let Err(error) = removing.await {
+        tracing::error!(%error, "a control group was not removed; the next start tries again");
+    }
 }
 
 /// Removes an empty group and then its note.
@@ -272,5 +334,22 @@ mod tests {
         }
         let error = Held::make(&tree.path().join("none"), "x", None, &resources).unwrap_err();
         assert!(error.contains("cannot be read: No such file"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_note_that_cannot_be_read_stays_and_one_that_says_nothing_goes() {
+        let data = tempfile::tempdir().unwrap();
+        let home = ProcessHome::in_directory(data.path()).unwrap();
+        let clock = punctual_clock::SystemClock::new().unwrap();
+        let note = Files::new(data.path(), punctual_model::RunId::new(5).unwrap(), 1);
+        let path = data.path().join(format!("{}.1.group", punctual_model::RunId::new(5).unwrap()));
+        // It leads to itself.
+        std::os::unix::fs::symlink(&path, &path).unwrap();
+        end(&home, &note, &clock).await;
+        assert!(path.is_symlink());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "{\"version\":").unwrap();
+        end(&home, &note, &clock).await;
+        assert!(!path.exists());
     }
 }

@@ -313,7 +313,8 @@ impl Here {
     async fn end_what_is_left(&self) -> Vec<i32> {
         let state = self.files.state().filter(|state| keeping::is_ours(&self.home, state));
         let leader = state.map(|state| state.leader).filter(|leader| leader.start_time != 0);
-        let (group, kill) = (cgroup::noted(&self.home, &self.files), &self.attempt.task.spec.kill);
+        let (group, kill) = (cgroup::found(&self.home, &self.files), &self.attempt.task.spec.kill);
+        let killing = cgroup::Killing::default();
         let begun = self.clock.monotonic();
         let find = || {
             let mut found = strays::of_run(&self.home, self.run());
@@ -329,7 +330,7 @@ impl Here {
             if let Some(group) = &group {
                 if self.clock.monotonic().saturating_sub(begun) >= kill.grace {
                     // One after another, those that multiply faster would never be all.
-                    group.kill();
+                    killing.kill(group);
                 }
                 let members = group.members();
                 found.extend(members.into_iter().filter(|one| !found.contains(one)).collect::<Vec<_>>());
@@ -337,8 +338,8 @@ impl Here {
             found
         };
         let left = strays::end(find, named(&kill.signal), kill.grace, &*self.clock).await.left;
-        if let Some(group) = &group {
-            cgroup::remove(group, Some(&self.files));
+        if let Some(group) = group {
+            cgroup::end_group(group, &self.files, &*self.clock).await;
         }
         left
     }

@@ -145,7 +145,7 @@ impl Supervisor {
         }
         self.home.forget(self.run);
         let mut outcome = outcome_of(self.exit.take());
-        let out_of_memory = self.limits.close(&mut outcome);
+        let out_of_memory = self.limits.close(&mut outcome).await;
         self.answer_all();
         (outcome, Seen { out_of_memory, ..Seen::default() })
     }
@@ -193,8 +193,8 @@ impl Supervisor {
     fn is_over(&self) -> bool {
         self.exit.is_some()
             && match self.ending {
-                Some(_) => self.left().is_empty(),
-                None => self.sweeping.is_none() || self.limits.members().is_empty(),
+                Some(_) => self.left().is_empty() && self.limits.is_empty(),
+                None => self.sweeping.is_none() || self.limits.is_empty(),
             }
     }
 
@@ -202,7 +202,7 @@ impl Supervisor {
         self.exit = Some(status);
         if self.ending.is_none() {
             let (mut left, limited) = (self.left_in_group(), self.limits.members());
-            if !limited.is_empty() {
+            if !self.limits.is_empty() {
                 // Within its limits is within its run, also outside of the group.
                 let until = self.clock.monotonic().saturating_add(PROOF);
                 self.sweeping = Some(Sweeping { until, look: FIRST_LOOK });

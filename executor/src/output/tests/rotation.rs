@@ -84,7 +84,8 @@ fn one_file_is_the_newest_one() {
     assert_eq!(files_of(directory.path()).len(), 2);
 }
 
-/// Each attempt may be made by another definition, with other files or none.
+/// Each attempt may be made by another definition, with other files or none, and keeps no more than that says, whatever
+/// others have left.
 #[test]
 fn attempts_that_divide_output_differently_go_on_in_one_stream() {
     let layouts = [
@@ -95,13 +96,19 @@ fn attempts_that_divide_output_differently_go_on_in_one_stream() {
         Layout::capped(70_000),
         Layout::rotated(AT_BYTES, 1),
     ];
+    let caps = [30_000, 80_000, 25_000, 20_000, 70_000, 10_000];
     for first in 0..layouts.len() {
         let (directory, _) = on_disk();
         let whole = numbers(16_000);
         let mut written = 0;
         for (n, bytes) in whole.chunks(17_001).enumerate() {
             let outputs = Outputs::in_directory(directory.path().join("output"));
-            let summary = write_to(&outputs, layouts[(first + n) % layouts.len()], bytes);
+            let which = (first + n) % layouts.len();
+            let summary = write_to(&outputs, layouts[which], bytes);
+            assert!(summary.bytes <= caps[which], "{first} {n}: {summary:?}");
+            // Numbers and the beginnings of files come to that, and to half as much again.
+            let on_disk: u64 = files_of(directory.path()).into_iter().map(|(_, size)| size).sum();
+            assert!(on_disk <= caps[which] * 3 / 2, "{first} {n}: {on_disk}");
             written += bytes.len() as u64;
             assert_eq!(summary.bytes + summary.dropped, written);
             let frames = all(&outputs, run(1));

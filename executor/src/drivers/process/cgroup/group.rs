@@ -122,36 +122,59 @@ impl Group {
         format!("cgroup {version}: {}", self.limits)
     }
 
-    /// Everything that lives in it.
+    /// Everything that lives in it, as far as it can be read.
     pub(crate) fn members(&self) -> Vec<Identity> {
-        let stats = self.pids().into_iter().filter_map(proc_table::stat);
+        let stats = self.pids().0.into_iter().filter_map(proc_table::stat);
         stats.filter(|stat| stat.alive).map(|stat| stat.identity).collect()
     }
 
-    fn pids(&self) -> BTreeSet<i32> {
-        let us = i32::try_from(std::process::id()).unwrap_or_default();
-        let files = self.directories.iter().flat_map(|directory| below(directory));
-        let texts = files.filter_map(|group| std::fs::read_to_string(group.join("cgroup.procs")).ok());
-        let mut pids: BTreeSet<i32> = BTreeSet::new();
-        for text in texts {
-            // Those of another view of processes are shown as 0.
-            pids.extend(
-                text.lines().filter_map(|pid| pid.parse::<i32>().ok()).filter(|pid| *pid > 0 && *pid != us),
-            );
+    /// Whether it is proven that nothing lives in it: of what cannot be read that is not known.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self.version {
+            // What the kernel counts through all that is in it, threads of groups that cannot be read included.
+            Version::Two => self.directories.iter().all(|directory| {
+                match std::fs::read_to_string(directory.join("cgroup.events")) {
+                    Ok(text) => text.lines().any(|line| line == "populated 0"),
+                    Err(error) => is_gone(&error),
+                }
+            }),
+            Version::One => {
+                let (pids, all) = self.pids();
+                let lives = |pid| proc_table::stat(pid).is_some_and(|stat| stat.alive);
+                all && !pids.into_iter().any(lives)
+            }
         }
-        pids
+    }
+
+    /// Who is in it besides us, and whether those are all: whether every list could be read.
+    fn pids(&self) -> (BTreeSet<i32>, bool) {
+        let us = i32::try_from(std::process::id()).unwrap_or_default();
+        let (mut pids, mut all) = (BTreeSet::new(), true);
+        for group in self.directories.iter().flat_map(|directory| below(directory)) {
+            match group.and_then(|group| std::fs::read_to_string(group.join("cgroup.procs"))) {
+                // Those of another view of processes are shown as 0.
+                Ok(text) => pids.extend(
+                    text.lines()
+                        .filter_map(|pid| pid.parse::<i32>().ok())
+                        .filter(|pid| *pid > 0 && *pid != us),
+                ),
+                Err(error) => all &= is_gone(&error),
+            }
+        }
+        (pids, all)
     }
 
     /// Sends a signal to all that are in it, except to those that `but` says.
     pub(crate) fn signal(&self, signal: Signal, but: impl Fn(i32) -> bool) {
         let held: Vec<_> = self
             .pids()
+            .0
             .into_iter()
             .filter(|pid| !but(*pid))
             .filter_map(|pid| Some((pid, pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?)))
             .collect();
         // Whoever is in it now with that number is who is held, or who is held has gone.
-        let still = self.pids();
+        let still = self.pids().0;
         for (_, process) in held.iter().filter(|(pid, _)| still.contains(pid)) {
             // Gone in between is what was wanted.
             let _ = pidfd_send_signal(process, signal);
@@ -161,6 +184,7 @@ impl Group {
     /// Kills all that are in it at once, so that nobody has children in between where the kernel can do that. Does not
     /// wait until they have gone.
     pub(crate) fn kill(&self) {
+        self.hurry();
         let kills = |directory: &PathBuf| std::fs::write(existing(directory, "cgroup.kill")?, "1");
         if self.version == Version::Two && self.directories.iter().all(|directory| kills(directory).is_ok()) {
             return;
@@ -177,6 +201,16 @@ impl Group {
         if let Some(state) = freezer {
             // Also what somebody froze who died before he could do this.
             let _ = std::fs::write(state, "THAWED");
+        }
+    }
+
+    /// Lifts its limit of processor time: who may use a hundredth of a processor needs a hundred times as long to go.
+    fn hurry(&self) {
+        for group in self.directories.iter().flat_map(|directory| below(directory)).flatten() {
+            for (file, none) in [("cpu.max", "max"), ("cpu.cfs_quota_us", "-1")] {
+                // One that is not there limits nothing, and with one that cannot be lifted it takes longer.
+                let _ = existing(&group, file).and_then(|file| std::fs::write(file, none));
+            }
         }
     }
 
@@ -203,7 +237,11 @@ impl Group {
             Ok(()) => true,
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         };
-        let all = || self.directories.iter().flat_map(|directory| below(directory)).all(|group| gone(&group));
+        let all = || {
+            let groups = self.directories.iter().flat_map(|directory| below(directory));
+            // What is in one that cannot be looked into keeps that one from being removed.
+            groups.flatten().all(|group| gone(&group))
+        };
         // Of what was killed just now, the last may still be on its way out. Seldom more than a look.
         until(EMPTY, all)
     }
@@ -233,17 +271,29 @@ fn make(part: &Part<'_>, directory: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// A group and all that the work has made in it, the innermost first.
-pub(super) fn below(directory: &Path) -> Vec<PathBuf> {
+/// A group and all that the work has made in it, the innermost first; in the place of what is in one that cannot be
+/// looked into stands why not.
+pub(super) fn below(directory: &Path) -> Vec<io::Result<PathBuf>> {
     let mut all = Vec::new();
     let mut next = vec![directory.to_owned()];
     while let Some(directory) = next.pop() {
-        let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
-        next.extend(entries.filter(|it| it.file_type().is_ok_and(|kind| kind.is_dir())).map(|it| it.path()));
-        all.push(directory);
+        let inner = std::fs::read_dir(&directory).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        let is_group = |it: &std::fs::DirEntry| it.file_type().is_ok_and(|kind| kind.is_dir());
+        match inner {
+            Ok(inner) => next.extend(inner.iter().filter(|it| is_group(it)).map(std::fs::DirEntry::path)),
+            Err(error) if is_gone(&error) => {}
+            Err(error) => all.push(Err(error)),
+        }
+        all.push(Ok(directory));
     }
     all.reverse();
     all
+}
+
+/// Whether this is what is answered about a group that is not there, or has gone while it was read.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        || error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
 }
 
 fn existing(directory: &Path, file: &str) -> io::Result<PathBuf> {
@@ -319,6 +369,62 @@ mod tests {
         assert!(group.is_marked(7) && !group.is_marked(8));
         let text = serde_json::to_string(&group).unwrap();
         assert_eq!(serde_json::from_str::<Group>(&text).unwrap(), group);
+    }
+
+    /// A group in directories that are none, with nothing in them.
+    fn plain(tree: &Path, version: Version) -> (Group, PathBuf) {
+        let parts = [Part { base: tree.to_owned(), settings: Vec::new(), may_lack: false }];
+        let mut group = Group::planned(version, &parts, &[], &name(1, "a.1"));
+        group.make(&parts).unwrap();
+        (group, tree.join(name(1, "a.1")))
+    }
+
+    #[test]
+    fn of_a_group_that_cannot_be_read_it_is_not_known_that_it_is_empty() {
+        let tree = tempfile::tempdir().unwrap();
+        let (group, directory) = plain(tree.path(), Version::One);
+        let list = directory.join("cgroup.procs");
+        let us = std::process::id();
+        // The first process of all lives, and nobody has the largest number.
+        for (text, empty) in [("", true), ("1\n", false), (&*format!("0\n{us}\n2147483647\n"), true)] {
+            std::fs::write(&list, text).unwrap();
+            assert_eq!(group.is_empty(), empty, "{text:?}");
+        }
+        let inner = directory.join("inner");
+        std::fs::create_dir_all(inner.join("cgroup.procs")).unwrap();
+        assert!(group.members().is_empty() && !group.is_empty(), "one that the work has made in it");
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert!(group.is_empty(), "what is gone");
+        let (group, directory) = plain(tree.path(), Version::Two);
+        let events = directory.join("cgroup.events");
+        for (text, empty) in [("populated 1\nfrozen 0\n", false), ("populated 0\nfrozen 0\n", true)] {
+            std::fs::write(&events, text).unwrap();
+            assert_eq!(group.is_empty(), empty, "{text:?}");
+        }
+        std::fs::remove_file(&events).unwrap();
+        std::fs::create_dir(&events).unwrap();
+        assert!(!group.is_empty());
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert!(group.is_empty());
+    }
+
+    #[test]
+    fn who_is_killed_gets_all_the_processor_time_that_it_takes() {
+        let tree = tempfile::tempdir().unwrap();
+        for (version, file, none) in
+            [(Version::One, "cpu.cfs_quota_us", "-1"), (Version::Two, "cpu.max", "max")]
+        {
+            let (group, directory) = plain(tree.path(), version);
+            let inner = directory.join("inner");
+            std::fs::create_dir(&inner).unwrap();
+            std::fs::write(directory.join(file), "1000").unwrap();
+            std::fs::write(inner.join(file), "1000").unwrap();
+            group.kill();
+            for group in [&directory, &inner] {
+                assert_eq!(std::fs::read_to_string(group.join(file)).unwrap(), none);
+            }
+            std::fs::remove_dir_all(&directory).unwrap();
+        }
     }
 
     #[test]

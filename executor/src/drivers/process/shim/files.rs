@@ -87,9 +87,16 @@ impl Files {
     }
 
     /// The group of the attempt, which may be gone; none if there is no note that is whole and of this attempt.
-    pub(crate) fn group(&self) -> Option<Group> {
-        let group: Group = serde_json::from_slice(&std::fs::read(self.path("group")).ok()?).ok()?;
-        group.is_of(&self.name).then_some(group)
+    ///
+    /// # Errors
+    /// If the note cannot be read: there may be a group.
+    pub(crate) fn group(&self) -> io::Result<Option<Group>> {
+        let text = match std::fs::read(self.path("group")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            text => text?,
+        };
+        let group = serde_json::from_slice(&text).ok();
+        Ok(group.filter(|group: &Group| group.is_of(&self.name)))
     }
 
     /// The group is gone.

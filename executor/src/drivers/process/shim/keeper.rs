@@ -367,7 +367,7 @@ impl Keeper {
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => break,
-                Err(_) if self.group.as_ref().is_none_or(|group| group.members().is_empty()) => {
+                Err(_) if self.group.as_ref().is_none_or(Group::is_empty) => {
                     return self.nothing_left();
                 }
                 // Somebody else has put others within its limits.
