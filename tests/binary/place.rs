@@ -109,6 +109,12 @@ impl Place {
     pub(crate) fn jobs(&self) -> Vec<i32> {
         process::jobs_of(self.home.path())
     }
+
+    /// Returns when nothing that was started here lives: from then on nobody changes the data.
+    #[track_caller]
+    pub(crate) fn wait_for_all(&self) {
+        process::wait_for_all(self.home.path());
+    }
 }
 
 impl Drop for Place {
