@@ -78,7 +78,7 @@ fn a_later_format_is_refused_with_not_one_byte_changed() {
     let daemon = place.serve(TICK);
     place.witness.next("ran", "tick");
     daemon.stop();
-    place.wait_for_all();
+    place.wait_for_keepers();
     fs::write(place.data().join("FORMAT"), "punctual data directory\nformat 2\n").unwrap();
     let before = tree(&place.data());
     for command in [&["serve"][..], &["run", "list"], &["run", "show", "0"], &["dev"]] {

@@ -110,10 +110,19 @@ impl Place {
         process::jobs_of(self.home.path())
     }
 
-    /// Returns when nothing that was started here lives: from then on nobody changes the data.
+    /// Returns when nobody is left who keeps a process of a node that has stopped: they clear away behind them when they
+    /// have heard that the end is recorded, which may be the last that it said.
     #[track_caller]
-    pub(crate) fn wait_for_all(&self) {
-        process::wait_for_all(self.home.path());
+    pub(crate) fn wait_for_keepers(&self) {
+        let notes = || std::fs::read_dir(self.data().join("processes")).expect("the directory").flatten();
+        let is_state = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "state");
+        while let Some(state) = notes().map(|note| note.path()).find(is_state) {
+            // Gone in between is what is waited for, and one that is not whole is being written.
+            let state = std::fs::read(state).map(|text| serde_json::from_slice::<Value>(&text));
+            let Ok(Ok(state)) = state else { continue };
+            let keeper = state["shim"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+            process::wait_for_end(keeper.expect("a number"));
+        }
     }
 }
 

@@ -30,34 +30,16 @@ pub(crate) fn wait_for_end(pid: i32) {
 
 /// The living jobs whose home is this directory.
 pub(crate) fn jobs_of(home: &Path) -> Vec<i32> {
-    with_variables(home, |variables| {
-        variables.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"PUNCTUAL_RUN_ID="))
-    })
-}
-
-/// Returns when nobody is left whose home is this directory: a keeper of work clears away behind it when its daemon has
-/// heard of the end, which may be the last thing that this hears.
-#[track_caller]
-pub(crate) fn wait_for_all(home: &Path) {
-    loop {
-        let left = with_variables(home, |_| true);
-        if left.is_empty() {
-            return;
-        }
-        left.into_iter().for_each(wait_for_end);
-    }
-}
-
-/// The living processes whose home is this directory and whose variables are such.
-fn with_variables(home: &Path, are_such: impl Fn(&[u8]) -> bool) -> Vec<i32> {
     let home = format!("HOME={}", home.display()).into_bytes();
-    let is_one = |pid: &i32| {
+    let is_job = |pid: &i32| {
         let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        environment.split(|byte| *byte == 0).any(|variable| variable == home) && are_such(&environment)
+        let mut variables = environment.split(|byte| *byte == 0);
+        variables.clone().any(|variable| variable == home)
+            && variables.any(|variable| variable.starts_with(b"PUNCTUAL_RUN_ID="))
     };
     let entries = std::fs::read_dir("/proc").expect("/proc");
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(is_one).filter(|pid| is_alive(*pid)).collect()
+    pids.filter(is_job).filter(|pid| is_alive(*pid)).collect()
 }
 
 pub(crate) fn kill(pid: i32, signal: rustix::process::Signal) {
