@@ -26,7 +26,7 @@ pub use error::Error;
 pub use output::{NoOutput, OutputRemover};
 pub use paging::{DEFAULT_PAGE, MAX_PAGE};
 pub use recovery::{Resumed, StartReport};
-pub use runs::{Accepted, BulkRetry, MAX_BULK_RETRY, RunQuery, RunRequest};
+pub use runs::{Accepted, BulkRetry, MAX_BULK_RETRY, MAX_COUNTED, RunCounts, RunQuery, RunRequest};
 pub use tasks::{
     Change, Face, FileConflict, FileReport, FileSet, NewTask, Resumption, TaskQuery, Tasks, WriteOutcome,
     Written,

@@ -3,9 +3,11 @@
 //! Each request is written first and handed to the executor then; both happen even if the caller goes away in
 //! between. Manual runs pass no schedule and no overlap policy; limits hold for them in the queue, unless forced.
 
+mod counts;
 mod history;
 mod repeat;
 
+pub use counts::{MAX_COUNTED, RunCounts};
 pub use history::RunQuery;
 pub use repeat::{BulkRetry, MAX_BULK_RETRY};
 

@@ -71,7 +71,7 @@ enum TaskCommand {
     Create(Box<remote::Create>),
     /// List tasks
     List(remote::List),
-    /// Show one task: its definition, its next due times, its newest runs
+    /// Show one task: its definition, its next due times, its runs by state, the newest ones
     Show(remote::Show),
     /// No more due times, until it is resumed; what is at work goes on
     Pause(remote::Pause),

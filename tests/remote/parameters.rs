@@ -22,3 +22,18 @@ fn di01_di02_the_example_of_parameters_takes_what_it_declares() {
     let shown = place.ask(&["task", "show", "report"]);
     assert!(shown.ends(0).contains("parameters     region (required), day\n"), "{shown:?}");
 }
+
+#[test]
+fn di05_task_show_counts_its_runs() {
+    let place = Place::new();
+    let _daemon = place.serve(&[]);
+    place.create("job", "test -z \"$PUNCTUAL_PARAM_BAD\"");
+    place.ask(&["run", "now", "job", "--wait"]).ends(0);
+    place.ask(&["run", "now", "job", "--wait", "--param", "bad=1"]).ends(1);
+    place.ask(&["run", "now", "job", "--at", "2100-01-01T00:00:00Z"]).ends(0);
+    let shown = place.ask(&["task", "show", "job"]);
+    assert!(shown.ends(0).contains("\nruns           1 scheduled, 1 succeeded, 1 failed\n"), "{shown:?}");
+    let shown = place.ask(&["task", "show", "job", "-o", "json"]).json();
+    let counts = serde_json::json!({"states": {"scheduled": 1, "succeeded": 1, "failed": 1}, "more": false});
+    assert_eq!(shown["counts"], counts);
+}

@@ -1,6 +1,7 @@
 //! The coordinator over a memory store and a virtual clock. With the mocked executor a test sees what is fed;
 //! runs then end only by the hand of the test.
 
+mod counts;
 mod crash;
 mod deletion;
 mod dues;

@@ -78,6 +78,7 @@ fn table() -> Vec<Entry> {
         entry!(DELETE "/v1/tasks/{task}" Write tasks::delete),
         entry!(POST "/v1/tasks/{task}" Write tasks::verb, tasks::VERBS),
         entry!(GET "/v1/tasks/{task}/runs" Read runs::of_task),
+        entry!(GET "/v1/tasks/{task}/counts" Read runs::counts),
         entry!(GET "/v1/tasks/{task}/next" Read tasks::next),
         entry!(GET "/v1/runs" Read runs::list),
         entry!(GET "/v1/runs/{run}" Read runs::get),

@@ -33,11 +33,7 @@ pub(super) async fn list(_: Caller, State(api): State<Api>, query: Query) -> Res
     let query = query.only(&[&FILTERS[..], &["task"]].concat())?;
     let task = match query.text("task")? {
         None => None,
-        // By id also of a task that was deleted and has left its history.
-        Some(text) => Some(match text.parse() {
-            Ok(id) => id,
-            Err(_) => api.tasks().get_by_name(text).await?.task.id,
-        }),
+        Some(text) => Some(task_id(&api, text).await?),
     };
     listed(&api, task, &query).await
 }
@@ -49,11 +45,28 @@ pub(super) async fn of_task(
     query: Query,
 ) -> Result<Response, Problem> {
     let query = query.only(&FILTERS)?;
-    let task = match task.parse() {
-        Ok(id) => id,
-        Err(_) => api.tasks().get_by_name(&task).await?.task.id,
-    };
+    let task = task_id(&api, &task).await?;
     listed(&api, Some(task), &query).await
+}
+
+/// How many runs of a task are in which state.
+pub(super) async fn counts(
+    _: Caller,
+    State(api): State<Api>,
+    Target(task): Target,
+    query: Query,
+) -> Result<Response, Problem> {
+    query.only(&[])?;
+    let counts = api.tasks().counts(task_id(&api, &task).await?).await?;
+    Ok(json(StatusCode::OK, &wire::RunCounts::from(counts)))
+}
+
+/// By id also of a task that was deleted and has left its history.
+async fn task_id(api: &Api, text: &str) -> Result<TaskId, Problem> {
+    match text.parse() {
+        Ok(id) => Ok(id),
+        Err(_) => Ok(api.tasks().get_by_name(text).await?.task.id),
+    }
 }
 
 async fn listed(api: &Api, task: Option<TaskId>, query: &Query) -> Result<Response, Problem> {

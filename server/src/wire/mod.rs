@@ -3,6 +3,7 @@
 
 mod answer;
 mod around;
+mod counts;
 mod parameters;
 mod restart;
 mod run;
@@ -15,6 +16,7 @@ pub use answer::{
     Warned, Zones,
 };
 pub use around::{Artifact, Call, Hooks, HttpCall, OnHookError, Output, UserHook};
+pub use counts::RunCounts;
 pub use parameters::{Parameters, Payload};
 pub use restart::{Backoff, OnLost, Restart, RestartMode};
 pub use run::{

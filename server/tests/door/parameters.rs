@@ -71,3 +71,20 @@ async fn di03_requirements_beside_a_schedule_and_a_priority_out_of_range_are_ref
         }
     }
 }
+
+/// DI05
+#[tokio::test(start_paused = true)]
+async fn di05_the_counts_of_a_task_are_told() {
+    let house = House::new().await;
+    let id = house.task("a").await["id"].as_str().expect("an id").to_owned();
+    let counts = async |task: &str| house.get(&format!("/v1/tasks/{task}/counts")).await;
+    assert_eq!(counts("a").await.is(200), json!({"states": {}, "more": false}));
+    for run_at in ["2027-01-01T01:00:00Z", "2027-01-01T02:00:00Z"] {
+        house.post("/v1/tasks/a:run", json!({"run_at": run_at})).await.is(202);
+    }
+    house.post("/v1/tasks/a:run?wait=30s", json!({})).await.is(200);
+    let told = json!({"states": {"scheduled": 2, "succeeded": 1}, "more": false});
+    assert_eq!((counts("a").await.is(200), counts(&id).await.is(200)), (told.clone(), told));
+    counts("nobody").await.refuses(404, "not found", "task not found");
+    house.get("/v1/tasks/a/counts?state=lost").await.refuses(400, "invalid", "unknown parameter");
+}

@@ -9,6 +9,7 @@ mod run;
 mod status;
 mod target;
 mod task;
+mod task_show;
 mod wait;
 
 pub(crate) use apply::Apply;
@@ -16,4 +17,5 @@ pub(crate) use logs::Logs;
 pub(crate) use run::{Cancel, Now, Resume, Retry, Wait, listed, shown};
 pub(crate) use status::Status;
 pub(crate) use target::Target;
-pub(crate) use task::{Create, Delete, List, Pause, Resume as TaskResume, Show};
+pub(crate) use task::{Create, Delete, List, Pause, Resume as TaskResume};
+pub(crate) use task_show::Show;

@@ -1,4 +1,4 @@
-//! Tasks of a daemon: create, list, show, pause, resume, delete.
+//! Tasks of a daemon: create, list, pause, resume, delete.
 
 use super::client::Ask;
 use super::find::{self, Task};
@@ -6,7 +6,7 @@ use super::quote;
 use super::run::pair;
 use super::target::Target;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::run_report::{self, instant};
+use crate::cli::run_report::instant;
 use crate::cli::table::{Table, printable};
 use crate::cli::{Output, OutputArg, print_json, print_text};
 use clap::{ArgGroup, Args, ValueEnum};
@@ -14,16 +14,13 @@ use jiff::Timestamp;
 use punctual::model::restart::RestartPolicy;
 use punctual::model::task::TaskStatus;
 use punctual::model::work::ProcessContext;
-use punctual::model::{CatchUpPolicy, Overlap, Parameters, TaskSpec, Work, duration};
+use punctual::model::{CatchUpPolicy, Overlap, TaskSpec, Work, duration};
 use punctual_server::wire;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal, Write as _};
 use std::time::Duration;
-
-/// Runs that `task show` lists.
-const SHOWN_RUNS: usize = 5;
 
 #[derive(Debug, Args)]
 #[command(group(ArgGroup::new("when").required(true).multiple(true).args(["cron", "every", "at", "manual"])))]
@@ -177,7 +174,7 @@ fn understood(task: Value) -> Result<Task, CliError> {
 }
 
 /// The schedule in words, the next dues, and what may surprise.
-fn meaning(task: &Task) -> String {
+pub(super) fn meaning(task: &Task) -> String {
     let mut text = String::new();
     let schedule = &task.schedule;
     if schedule.schedules.is_empty() {
@@ -195,7 +192,7 @@ fn meaning(task: &Task) -> String {
     text
 }
 
-fn status(task: &Task) -> &str {
+pub(super) fn status(task: &Task) -> &str {
     task.spec.get("status").and_then(Value::as_str).unwrap_or("active")
 }
 
@@ -245,91 +242,6 @@ impl List {
             ]);
         }
         print_text(&table.to_string())
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Show {
-    /// The task, by name, id, or a beginning of its id
-    task: String,
-    #[command(flatten)]
-    target: Target,
-    #[command(flatten)]
-    output: OutputArg,
-}
-
-impl Show {
-    pub(crate) async fn run(self) -> Result<(), CliError> {
-        let client = self.target.client()?;
-        let task = find::task(&client, &self.task).await?;
-        let runs = super::run::listed(&client, Some(&task.id.to_string()), &[], SHOWN_RUNS).await?;
-        match self.output.output {
-            Output::Json => {
-                let mut value = json!(task);
-                if let Some(fields) = value.as_object_mut() {
-                    fields.insert("runs".into(), json!(runs));
-                }
-                print_json(&value)
-            }
-            Output::Text => {
-                let mut text = full(&task);
-                text.push_str(&meaning(&task));
-                if !runs.is_empty() {
-                    text.push_str(&run_report::table(&runs));
-                }
-                print_text(&text)
-            }
-        }
-    }
-}
-
-/// What the other lines show already.
-const TOLD: [&str; 5] = ["name", "status", "schedules", "work", "parameters"];
-
-fn full(task: &Task) -> String {
-    let mut text = String::new();
-    let mut line = |name: &str, value: String| {
-        if !value.is_empty() {
-            let _ = writeln!(text, "{name:<14} {}", printable(&value));
-        }
-    };
-    line("task", find::name(task).unwrap_or_default().to_owned());
-    line("id", format!("{}, revision {}", task.id, task.revision));
-    line("status", status(task).to_owned());
-    if let wire::Owner::File(path) = &task.owner {
-        line("file", path.clone());
-    }
-    line("work", work(task.spec.get("work").unwrap_or(&Value::Null)));
-    if let Some(declared) = task.spec.get("parameters") {
-        let known = serde_json::from_value::<wire::Parameters>(declared.clone()).map(Parameters::from);
-        line("parameters", known.map_or_else(|_| declared.to_string(), |known| known.to_string()));
-    }
-    for (name, value) in task.spec.as_object().into_iter().flatten() {
-        if !TOLD.contains(&name.as_str()) {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            line(name, value);
-        }
-    }
-    let progress = &task.progress;
-    line("last", progress.last_status.map(|state| state.to_string()).unwrap_or_default());
-    line("last error", progress.last_error.clone().unwrap_or_default());
-    let paused = progress.paused_after.map(|failures| format!("after {failures} failures in a row"));
-    line("paused", paused.unwrap_or_default());
-    text
-}
-
-/// The work as it can be typed again.
-fn work(work: &Value) -> String {
-    let known = serde_json::from_value(work.clone());
-    match known {
-        Ok(wire::Work::Process(wire::Process { argv, .. })) => quote::words(argv),
-        Ok(wire::Work::Shell(wire::Shell { script, interpreter, .. })) => {
-            let interpreter = interpreter.unwrap_or_else(|| Work::SHELL.map(str::to_owned).to_vec());
-            quote::words(interpreter.into_iter().chain([script]))
-        }
-        Ok(wire::Work::Handler(wire::Handler { name, args })) => format!("handler {name} {args}"),
-        Ok(wire::Work::Http(call)) => format!("{} {}", call.method, call.url),
-        Err(_) => work.to_string(),
     }
 }
 
