@@ -19,7 +19,7 @@ mod writer;
 
 pub use frame::{Content, Frame};
 pub(crate) use layout::Layout;
-pub(crate) use place::{Made, create, path_of, remove};
+pub(crate) use place::{Made, create, path_of};
 pub use reader::Reader;
 pub use search::Search;
 pub(crate) use writer::{Writer, Written};

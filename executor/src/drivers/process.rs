@@ -17,6 +17,7 @@ mod home;
 mod keeping;
 #[cfg(target_os = "linux")]
 mod kept;
+mod notes;
 mod proc_table;
 #[cfg(target_os = "linux")]
 pub(crate) mod shim;

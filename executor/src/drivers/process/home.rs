@@ -1,13 +1,14 @@
 //! How the processes of one node are told from all others: the mark in their environment, and a note of each
-//! child beside its run's output.
+//! child.
 
+use super::notes::Notes;
 use super::proc_table;
-use crate::output;
 use punctual_model::RunId;
 use serde::{Deserialize, Serialize};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The variable that marks a process as a child of the node over one data directory.
 pub(super) const MARK: &str = "PUNCTUAL_NODE";
@@ -16,14 +17,14 @@ pub(super) const MARK: &str = "PUNCTUAL_NODE";
 /// run's processes, and is found all the same when its daemon has died.
 pub(super) const HOOK_MARK: &str = "PUNCTUAL_HOOK_NODE";
 
-/// The extension of the notes.
-const EXTENSION: &str = "pid";
+/// The file of the notes, in the data directory.
+const NOTES: &str = "children";
 
 /// What the process drivers of a node share.
 #[derive(Debug, Default)]
 pub struct ProcessHome {
     mark: Option<String>,
-    notes: Option<PathBuf>,
+    notes: Option<Mutex<Notes>>,
     boot: String,
     #[cfg(target_os = "linux")]
     keeping: Option<super::keeping::Keeping>,
@@ -36,19 +37,21 @@ impl ProcessHome {
         Self { boot: proc_table::boot_id(), ..Self::default() }
     }
 
-    /// For the node over this data directory, which exists; notes go to `output` below it.
+    /// For the node over this data directory, which exists; its children are noted there, in the file `children`.
     ///
     /// # Errors
-    /// If the directory cannot be looked at.
+    /// If the directory cannot be looked at, or the file cannot be read.
     pub fn in_directory(data: &Path) -> io::Result<Self> {
         let path = data.canonicalize()?;
         let about = path.metadata()?;
         // A path alone could be another directory in another container with the same view of processes.
         let mark = format!("{}:{}:{}", about.dev(), about.ino(), path.display());
+        let boot = proc_table::boot_id();
+        let notes = Notes::open(path.join(NOTES), &mark, &boot)?;
         Ok(Self {
             mark: Some(mark),
-            notes: Some(path.join("output")),
-            boot: proc_table::boot_id(),
+            notes: Some(Mutex::new(notes)),
+            boot,
             #[cfg(target_os = "linux")]
             keeping: Some(super::keeping::Keeping::below(&path)),
         })
@@ -90,41 +93,28 @@ impl ProcessHome {
         Some((HOOK_MARK.to_owned(), self.mark.clone()?))
     }
 
-    /// Notes a child that was just started. Not synced: after a power loss it does not live either. A note that
-    /// cannot be written is not worth failing for, since the mark finds the child too.
+    /// Notes a child that was just started. A note that cannot be written is not worth failing for, since the mark
+    /// finds the child too.
     pub(super) fn note(&self, run: RunId, identity: Identity) {
-        let Some(path) = self.path(run) else { return };
-        let text = format!("{} {} {}\n", self.boot, identity.pid, identity.start_time);
-        let written = output::create(&path).and_then(|(mut file, _)| {
-            file.set_len(0)?;
-            file.write_all(text.as_bytes())
-        });
-        if let Err(error) = written {
+        if let Some(Err(error)) = self.notes().map(|mut notes| notes.note(run, identity)) {
             tracing::warn!(run.id = %run, %error, "the identity of a process was not noted");
         }
     }
 
     /// The child that was noted, if this machine has not been booted since.
     pub(super) fn noted(&self, run: RunId) -> Option<Identity> {
-        let text = std::fs::read_to_string(self.path(run)?).ok()?;
-        let mut words = text.split_whitespace();
-        if words.next()? != self.boot || self.boot.is_empty() {
-            return None;
-        }
-        Some(Identity { pid: words.next()?.parse().ok()?, start_time: words.next()?.parse().ok()? })
+        self.notes()?.noted(run)
     }
 
     /// Removes the note of a child that is gone.
     pub(super) fn forget(&self, run: RunId) {
-        if let (Some(path), Some(root)) = (self.path(run), &self.notes)
-            && let Err(error) = output::remove(&path, root)
-        {
+        if let Some(Err(error)) = self.notes().map(|mut notes| notes.forget(run)) {
             tracing::warn!(run.id = %run, %error, "the note of a process could not be removed");
         }
     }
 
-    fn path(&self, run: RunId) -> Option<PathBuf> {
-        Some(output::path_of(self.notes.as_ref()?, run, EXTENSION))
+    fn notes(&self) -> Option<MutexGuard<'_, Notes>> {
+        Some(self.notes.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -134,25 +124,4 @@ pub(crate) struct Identity {
     pub(crate) pid: i32,
     /// Clock ticks since boot, from `/proc/PID/stat`; 0 where there is no such file.
     pub(crate) start_time: u64,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_note_reads_back_until_the_next_boot() {
-        let data = tempfile::tempdir().unwrap();
-        let mut home = ProcessHome::in_directory(data.path()).unwrap();
-        home.boot = "one".to_owned();
-        let (run, identity) = (RunId::new(5).unwrap(), Identity { pid: 4711, start_time: 99 });
-        assert_eq!(home.noted(run), None);
-        home.note(run, identity);
-        assert_eq!(home.noted(run), Some(identity));
-        home.boot = "two".to_owned();
-        assert_eq!(home.noted(run), None);
-        home.forget(run);
-        home.forget(run);
-        assert!(std::fs::read_dir(data.path().join("output")).unwrap().next().is_none());
-    }
 }
