@@ -20,8 +20,8 @@ const BOUND: f64 = 0.001;
 /// … over so long.
 const WHOLE: Duration = Duration::from_secs(60);
 const FUTURE: usize = 10_000;
-/// How long it may take to come to rest.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it may take to read ten thousand tasks, or to come to rest: seconds, and many more beside a build.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Processor time of a process until now: to the nanosecond for each living thread, and in the system's ticks for
 /// all of it, threads that have ended included.

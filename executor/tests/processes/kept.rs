@@ -4,6 +4,7 @@ use super::Node;
 use crate::node::{gate, home_in, is_alive, notes, shell, until, within};
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
+use punctual_clock::Clock;
 use punctual_executor::drivers::process::ProcessDriver;
 use punctual_executor::output::Content;
 use punctual_executor::{
@@ -49,11 +50,16 @@ pub(super) async fn left_alone(node: &Node, spec: TaskSpec) -> RunId {
 
 /// The next daemon over the same directory and store, with the run taken up.
 pub(super) async fn next(node: &Node, run: RunId) -> (Pool, Run) {
+    next_by(node, run, Arc::clone(&node.clock)).await
+}
+
+/// The same, whose processes are driven by this clock.
+pub(super) async fn next_by(node: &Node, run: RunId, clock: Arc<dyn Clock>) -> (Pool, Run) {
     let session = node.store.open_session("next").await.unwrap();
     let home = Arc::new(home_in(node.path()));
     ProcessDriver::reap_leftovers(&home, &*node.clock).await;
     let pool = Pool::builder(Arc::clone(&node.store) as Arc<dyn Store>, session, Arc::clone(&node.clock))
-        .driver(ProcessDriver::shell(Arc::clone(&home), Arc::clone(&node.clock)))
+        .driver(ProcessDriver::shell(Arc::clone(&home), clock))
         .outputs(Outputs::in_directory(node.path().join("output")))
         .build();
     let run = node.store.run(run).await.unwrap().unwrap();

@@ -29,6 +29,9 @@ mod with_shims {
     mod limits;
     #[path = "output.rs"]
     mod output;
+    #[cfg(target_os = "linux")]
+    #[path = "stalled.rs"]
+    mod stalled;
     #[path = "starting.rs"]
     mod starting;
     #[cfg(target_os = "linux")]

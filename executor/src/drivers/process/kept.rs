@@ -34,8 +34,11 @@ use talk::next;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 
-/// How long a living shim may take to answer a daemon that comes back: many times what it needs.
-const ANSWER: Duration = Duration::from_secs(10);
+/// How often a daemon that comes back looks whether a living shim has answered, and how long each time: its disk may stand
+/// still while it makes the output durable, and who gives up on it loses a true end. Looks and not one long time, so that
+/// what the daemon itself stands still for does not count.
+const LOOKS: u32 = 60;
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What it takes to begin or find an attempt.
 pub(super) struct Keeper<'a> {
@@ -215,11 +218,15 @@ async fn reconnect(
     state: &State,
     clock: &dyn Clock,
 ) -> io::Result<Option<(UnixStream, Vec<u8>)>> {
-    tokio::select! {
-        biased;
-        answer = greet(files, state, clock) => answer,
-        () = clock.sleep(ANSWER) => Err(io::ErrorKind::TimedOut.into()),
+    let mut greeting = std::pin::pin!(greet(files, state, clock));
+    for _ in 0..LOOKS {
+        tokio::select! {
+            biased;
+            answer = &mut greeting => return answer,
+            () = clock.sleep(LOOK) => {}
+        }
     }
+    Err(io::ErrorKind::TimedOut.into())
 }
 
 /// Waits until it listens, which it does as soon as it has seen that its daemon is gone, and shows that we may talk.
