@@ -5,7 +5,7 @@ use super::in_order::InOrder;
 use super::key;
 use super::keyspaces::Keyspaces;
 use crate::error::Error;
-use crate::ledger::{Change, Head, Meta, OpenKey, OpenMark, Quarantine, Tables};
+use crate::ledger::{Change, Defined, Head, Meta, OpenKey, OpenMark, Quarantine, Tables};
 use crate::record::{self, Unreadable};
 use fjall::{Database, Guard, Keyspace, OwnedWriteBatch, Readable, Snapshot};
 use punctual_model::{Run, RunId, Task, TaskId, TaskType};
@@ -234,7 +234,7 @@ impl Tables for View<'_> {
         &self,
         after: Option<TaskId>,
         wanted: &dyn Fn(&Head) -> bool,
-        visit: &mut dyn FnMut(Head, Result<Option<Arc<Task>>, Error>) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Head, Defined) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         let mut definitions = InOrder::of(self);
         self.heads(after, &mut |id, head| {

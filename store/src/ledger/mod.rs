@@ -34,6 +34,6 @@ pub use request::{Answer, Request};
 pub use size::{MAX_KEY_PART, MAX_RECORD};
 pub use state::{Ledger, Settled};
 pub use tables::{
-    Change, Digest, Head, HeadStatus, Lane, LaneKind, Meta, OpenKey, OpenMark, Quarantine, SharedLimit,
-    Tables,
+    Change, Defined, Digest, Head, HeadStatus, Lane, LaneKind, Meta, OpenKey, OpenMark, Quarantine,
+    SharedLimit, Tables,
 };

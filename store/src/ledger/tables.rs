@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// The definition that a head names; none if it is not there.
+pub type Defined = Result<Option<Arc<Task>>, Error>;
+
 /// The committed state of an embedded store. Synchronous; called from the writer and from readers.
 ///
 /// Each read either answers, or fails for one of two reasons. [`Error::Unreadable`]: this one record cannot be
@@ -57,7 +60,7 @@ pub trait Tables {
         &self,
         after: Option<TaskId>,
         wanted: &dyn Fn(&Head) -> bool,
-        visit: &mut dyn FnMut(Head, Result<Option<Arc<Task>>, Error>) -> ControlFlow<()>,
+        visit: &mut dyn FnMut(Head, Defined) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         self.heads(after, &mut |id, head| {
             if !wanted(&head) {
