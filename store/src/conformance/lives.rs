@@ -3,19 +3,15 @@
 #![expect(clippy::missing_panics_doc, reason = "panicking is how a test fails")]
 
 use super::{Scene, Subject};
-use crate::store::{
-    CancelAnswer, EdgeAnswer, Expect, Fence, PutAnswer, PutTask, RunFilter, SoftNote, StoredTask,
-};
+use crate::store::{CancelAnswer, EdgeAnswer, Fence, RunFilter, SoftNote};
 use punctual_model::event::{Event, EventKind};
 use punctual_model::outcome::FailureKind;
 use punctual_model::restart::RestartCount;
 use punctual_model::task::Concurrency;
 use punctual_model::{
     CancelWhy, Exit, Failure, Life, LostWhy, Outcome, Run, RunEvent, RunId, RunState, RunStateName, StopWhy,
-    Task, TaskId, TaskStatus,
 };
 use serde_json::json;
-use std::sync::Arc;
 
 fn message(scene: &Scene<'_>, text: &str) -> Event {
     let kind = EventKind::Message { source: "work".to_owned(), text: text.to_owned() };
@@ -335,125 +331,6 @@ pub async fn notes_are_seen_at_once_written_with_the_next_edge_and_lost_with_the
     scene.reopen().await;
     assert_eq!(scene.read(kept.id).await, stopping);
     assert_eq!(scene.read(lost.id).await, lost);
-}
-
-async fn stored(scene: &Scene<'_>, id: TaskId) -> StoredTask {
-    scene.store().task(id).await.unwrap().unwrap()
-}
-
-/// PF01, PF02: the count, what moves it, and the pause in the commit of the end.
-pub async fn the_end_that_is_one_failure_too_many_pauses_its_task_in_the_same_commit(
-    subject: &mut dyn Subject,
-) {
-    let mut scene = Scene::new(subject).await;
-    let task = scene.task_with("a", |spec| spec.pause_after_failures = Some(3)).await;
-    let ends = [
-        RunEvent::Failed,
-        RunEvent::Failed,
-        RunEvent::Succeeded,
-        RunEvent::TimedOut,
-        RunEvent::Canceled { why: CancelWhy::Asked },
-        RunEvent::Lost { why: LostWhy::Vanished },
-        RunEvent::Failed,
-    ];
-    let mut counts = Vec::new();
-    let mut last = None;
-    for (n, end) in ends.into_iter().enumerate() {
-        // The count is of the task, not of the process.
-        if n == 5 {
-            scene.reopen().await;
-        }
-        let run = scene.at_work(&task).await;
-        scene.advance(1);
-        last = Some(scene.happens(&run, end).await);
-        let stored = stored(&scene, task.id).await;
-        counts.push(stored.progress.failures_in_row);
-        let paused = n == 6;
-        assert_eq!(!stored.task.is_active(), paused, "after end {n}");
-    }
-    assert_eq!(counts, [1, 2, 0, 1, 1, 2, 3]);
-    let told = last.unwrap().events.iter().last().map(|event| event.kind.text());
-    assert_eq!(told.as_deref(), Some("its task was paused after 3 failures in a row"));
-    for _ in 0..2 {
-        let stored = stored(&scene, task.id).await;
-        assert_eq!((stored.task.revision, stored.progress.paused_after), (task.revision + 1, Some(3)));
-        assert_eq!(stored.task.spec.pause_after_failures, Some(3));
-        assert_eq!(stored.task.updated_at, scene.now());
-        scene.reopen().await;
-    }
-    // By hand it can be run, and a failure more changes nothing.
-    let run = scene.at_work(&task).await;
-    scene.happens(&run, RunEvent::Failed).await;
-    let stored = stored(&scene, task.id).await;
-    assert_eq!((stored.task.revision, stored.progress.failures_in_row), (task.revision + 1, 4));
-    // Made active again, it counts anew.
-    let mut active = Task::clone(&stored.task);
-    (active.revision, active.spec.status) = (active.revision + 1, TaskStatus::Active);
-    let put = PutTask {
-        task: Arc::new(active),
-        expect: Expect::Revision(stored.task.revision),
-        raise_checkpoint: None,
-    };
-    let PutAnswer::Stored(stored) = scene.store().put_task(&scene.session, put).await.unwrap() else {
-        panic!("not stored")
-    };
-    assert_eq!((stored.progress.failures_in_row, stored.progress.paused_after), (0, None));
-}
-
-pub async fn what_the_executor_has_to_find_again_is_written_at_once_and_goes_with_the_end(
-    subject: &mut dyn Subject,
-) {
-    let mut scene = Scene::new(subject).await;
-    let task = scene.task("a").await;
-    let (kept, ended) = (scene.at_work(&task).await, scene.at_work(&task).await);
-    for run in [&kept, &ended] {
-        let mut edge = scene.edge(run, RunEvent::Noted);
-        edge.patch.local = Some(json!({"hooks": {"warm": 1}}));
-        let noted = scene.applied(edge.clone()).await;
-        assert_eq!((noted.life, &noted.local), (run.life, &json!({"hooks": {"warm": 1}})));
-        edge.fence.attempt += 1;
-        assert!(matches!(scene.step(edge).await, EdgeAnswer::Stale(_)));
-    }
-    scene.reopen().await;
-    assert_eq!(scene.read(kept.id).await.local, json!({"hooks": {"warm": 1}}));
-    let again = scene.happens(&kept, RunEvent::Restarting { at: scene.now() }).await;
-    assert_eq!(again.local, json!({"hooks": {"warm": 1}}), "it is the run's, not the attempt's");
-    let mut edge = scene.edge(&ended, RunEvent::Succeeded);
-    edge.patch.local = Some(json!(1));
-    assert_eq!(scene.applied(edge).await.local, json!(null));
-}
-
-/// Whoever lives an attempt tells its hooks of the run's end before it writes that. An end that no attempt made is still
-/// to be told to them, and with what they had stored, also by a later session.
-pub async fn what_hooks_have_stored_outlives_an_end_that_no_attempt_made(subject: &mut dyn Subject) {
-    let mut scene = Scene::new(subject).await;
-    let task = scene.task("a").await;
-    let local = json!({"hooks": {"warm": 1}});
-    let mut runs = Vec::new();
-    for _ in 0..4 {
-        let run = scene.at_work(&task).await;
-        let mut edge = scene.edge(&run, RunEvent::Noted);
-        edge.patch.local = Some(local.clone());
-        runs.push(scene.applied(edge).await);
-    }
-    let later = scene.at(3_600);
-    let [waiting, stopped, cut_short, ended] = <[Run; 4]>::try_from(runs).unwrap();
-    scene.happens(&waiting, RunEvent::Restarting { at: later }).await;
-    for run in [&stopped, &cut_short, &ended] {
-        scene.cancel(run.id).await;
-    }
-    // It was to be made again, and its end was asked for in that moment.
-    let stopped = scene.happens(&stopped, RunEvent::Restarting { at: later }).await;
-    let cut_short = scene.happens(&cut_short, RunEvent::Interrupted).await;
-    let ended = scene.happens(&ended, RunEvent::Canceled { why: CancelWhy::Asked }).await;
-    assert_eq!(ended.local, json!(null), "its hooks were told");
-    scene.reopen().await;
-    scene.cancel(waiting.id).await;
-    scene.reopen().await;
-    for id in [waiting.id, stopped.id, cut_short.id] {
-        let run = scene.read(id).await;
-        assert_eq!((run.state(), run.local), (RunState::Canceled { why: CancelWhy::Asked }, local.clone()));
-    }
 }
 
 pub async fn a_run_that_grows_too_large_can_still_end(subject: &mut dyn Subject) {
