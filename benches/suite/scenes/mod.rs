@@ -86,7 +86,7 @@ pub(crate) const SCENES: &[Scene] = &[
     scene!("lateness"[6, 7], [100, 1_000, 10_000], lateness::play),
     scene!("herd"[8], [10_000, 100_000, 1_000_000], herd::play),
     scene!("idle"[9, 10, 13], [10_000, 100_000, 1_000_000], idle::play),
-    scene!("process"[12], [2_000], process::play),
+    scene!("process"[12], [10_000], process::play),
     scene!("binary"[14], [1], binary::play),
     scene!("http"[15], [64], http::play),
 ];

@@ -1,94 +1,19 @@
-//! Tasks one after the other in the order of their keys: whoever wants nearly all of them reads on, which costs a
-//! fraction of looking each one up, and has their definitions parsed by two threads at once.
+//! Definitions one after the other in the order of their keys: whoever wants nearly all of them reads on, which costs
+//! a fraction of looking each one up.
 
 use super::key;
 use super::tables::{View, failed};
 use crate::error::Error;
-use crate::ledger::{Defined, Head, Tables as _};
 use fjall::{Iter, UserKey, UserValue};
-use punctual_model::TaskId;
+use punctual_model::{Task, TaskId};
 use std::cmp::Ordering;
-use std::ops::ControlFlow;
-use std::thread;
-
-/// Definitions read before they are parsed: some hundred kilobytes.
-const CHUNK: usize = 512;
-
-/// From so many on a second thread parses half of them: that takes ten times as long as to start it.
-const SHARED: usize = 128;
+use std::sync::Arc;
 
 /// Entries passed over before it looks for what is wanted instead: about as many as a search costs.
 const STRIDE: usize = 16;
 
-/// A task as it was found: its definition is not parsed yet.
-struct Found {
-    task: TaskId,
-    head: Head,
-    definition: Result<Option<UserValue>, Error>,
-}
-
-/// As [`crate::ledger::Tables::tasks`].
-pub(super) fn tasks(
-    view: &View<'_>,
-    after: Option<TaskId>,
-    most: usize,
-    wanted: &dyn Fn(&Head) -> bool,
-    visit: &mut dyn FnMut(Head, Defined) -> ControlFlow<()>,
-) -> Result<(), Error> {
-    let mut definitions = InOrder::of(view);
-    let (mut after, mut left) = (after, most);
-    loop {
-        let size = left.clamp(1, CHUNK);
-        let mut found = Vec::with_capacity(size);
-        view.heads(after, &mut |task, head| {
-            after = Some(task);
-            if wanted(&head) {
-                let definition = definitions.find(task, head.revision);
-                found.push(Found { task, head, definition });
-            }
-            if found.len() == size { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
-        let was_last = found.len() < size;
-        for (head, definition) in parse(view, found) {
-            if visit(head, definition).is_break() {
-                return Ok(());
-            }
-        }
-        if was_last {
-            return Ok(());
-        }
-        left = left.saturating_sub(size);
-    }
-}
-
-fn parse(view: &View<'_>, mut found: Vec<Found>) -> Vec<(Head, Defined)> {
-    let core = view.core();
-    let parse = move |found: Vec<Found>| -> Vec<(Head, Defined)> {
-        let parsed = found.into_iter().map(|Found { task, head, definition }| {
-            let parsed = definition.and_then(|record| {
-                record.map(|record| core.decode_definition(task, head.revision, &record)).transpose()
-            });
-            (head, parsed)
-        });
-        parsed.collect()
-    };
-    if found.len() < SHARED {
-        return parse(found);
-    }
-    let rest = found.split_off(found.len() / 2);
-    thread::scope(|scope| {
-        let rest = scope.spawn(move || parse(rest));
-        let mut parsed = parse(found);
-        match rest.join() {
-            Ok(rest) => parsed.extend(rest),
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-        parsed
-    })
-}
-
 /// A place among the definitions of a view; it only moves on.
-struct InOrder<'a> {
+pub(super) struct InOrder<'a> {
     view: &'a View<'a>,
     entries: Option<Iter>,
     /// The entry at which it stands.
@@ -96,24 +21,32 @@ struct InOrder<'a> {
 }
 
 impl<'a> InOrder<'a> {
-    fn of(view: &'a View<'a>) -> Self {
+    pub(super) fn of(view: &'a View<'a>) -> Self {
         Self { view, entries: None, here: None }
     }
 
-    /// The record of one revision of a task's definition; of each one that was asked for before, the key is lower.
-    fn find(&mut self, task: TaskId, revision: u64) -> Result<Option<UserValue>, Error> {
+    /// One revision of a task's definition; of each one that was asked for before, the key is lower.
+    ///
+    /// # Errors
+    /// As [`crate::ledger::Tables::definition`].
+    pub(super) fn read(&mut self, task: TaskId, revision: u64) -> Result<Option<Arc<Task>>, Error> {
         let wanted = key::pair(task.get(), revision);
         for _ in 0..STRIDE {
             let Some((key, value)) = &self.here else { break };
             match (**key).cmp(&wanted[..]) {
                 Ordering::Less => self.step()?,
-                Ordering::Equal => return Ok(Some(value.clone())),
+                Ordering::Equal => return self.view.decode_definition(task, revision, key, value).map(Some),
                 Ordering::Greater => return Ok(None),
             }
         }
         self.entries = Some(self.view.definitions_from(wanted));
         self.step()?;
-        Ok(self.here.as_ref().filter(|(key, _)| **key == wanted).map(|(_, value)| value.clone()))
+        match &self.here {
+            Some((key, value)) if **key == wanted => {
+                self.view.decode_definition(task, revision, key, value).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     fn step(&mut self) -> Result<(), Error> {
@@ -128,10 +61,10 @@ mod tests {
     use super::super::open::open;
     use super::super::options::Options;
     use super::*;
-    use crate::ledger::{Change, Digest, HeadStatus};
+    use crate::ledger::{Change, Digest, Head, HeadStatus, Tables as _};
     use fjall::PersistMode;
-    use punctual_model::{Owner, Task, TaskProgress, TaskSpec, TaskType, Work};
-    use std::sync::Arc;
+    use punctual_model::{Owner, TaskProgress, TaskSpec, TaskType, Work};
+    use std::ops::ControlFlow;
 
     fn task(id: u64, revision: u64) -> Arc<Task> {
         Arc::new(Task {
@@ -190,22 +123,13 @@ mod tests {
                 ControlFlow::Continue(())
             })
             .unwrap();
-            for most in [1, 130, CHUNK, 5_000] {
-                let mut seen = Vec::new();
-                tasks(&view, after, most, &wanted, &mut |head, definition| {
-                    seen.push((head.revision, definition));
-                    ControlFlow::Continue(())
-                })
-                .unwrap();
-                assert_eq!(seen, alone, "after {after:?}, at most {most}");
-            }
+            let mut seen = Vec::new();
+            view.tasks(after, &wanted, &mut |head, definition| {
+                seen.push((head.revision, definition));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+            assert_eq!(seen, alone, "after {after:?}");
         }
-        let mut visits = 0;
-        let mut enough = |_, _| {
-            visits += 1;
-            if visits == 600 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        };
-        tasks(&view, None, 10, &wanted, &mut enough).unwrap();
-        assert_eq!(visits, 600);
     }
 }

@@ -1,7 +1,7 @@
 //! The committed state as the ledger reads it, and the changes that it wants, as keys and bytes.
 
 use super::definitions::Definitions;
-use super::in_order;
+use super::in_order::InOrder;
 use super::key;
 use super::keyspaces::Keyspaces;
 use crate::error::Error;
@@ -88,20 +88,6 @@ impl Core {
         Ok(())
     }
 
-    /// The definition in this record.
-    pub(super) fn decode_definition(
-        &self,
-        task: TaskId,
-        revision: u64,
-        record: &[u8],
-    ) -> Result<Arc<Task>, Error> {
-        let found = record::decode_task(record).and_then(|found| {
-            // Damage could make it another one's.
-            if (found.id, found.revision) == (task, revision) { Ok(Arc::new(found)) } else { Err(bad_key()) }
-        });
-        found.map_err(|error| self.quarantine.report("definition", &key::pair(task.get(), revision), error))
-    }
-
     /// A batch with this change is durable.
     pub(super) fn took(&self, change: &Change<'_>) {
         match change {
@@ -165,9 +151,19 @@ impl View<'_> {
         self.snapshot.range(&self.core.keyspaces.definitions, from)
     }
 
-    /// Where it looks.
-    pub(super) fn core(&self) -> &Core {
-        self.core
+    /// The definition in this entry.
+    pub(super) fn decode_definition(
+        &self,
+        task: TaskId,
+        revision: u64,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Arc<Task>, Error> {
+        let found = record::decode_task(value).and_then(|found| {
+            // Damage could make it another one's.
+            if (found.id, found.revision) == (task, revision) { Ok(Arc::new(found)) } else { Err(bad_key()) }
+        });
+        found.map_err(|error| self.core.quarantine.report("definition", key, error))
     }
 
     fn ids(&self, keyspace: &Keyspace) -> Result<Option<u64>, Error> {
@@ -201,7 +197,7 @@ impl Tables for View<'_> {
         let Some(value) = self.snapshot.get(&self.core.keyspaces.definitions, key).map_err(failed)? else {
             return Ok(None);
         };
-        let found = self.core.decode_definition(task, revision, &value)?;
+        let found = self.decode_definition(task, revision, &key, &value)?;
         self.core.definitions.keep(&found);
         Ok(Some(found))
     }
@@ -237,11 +233,17 @@ impl Tables for View<'_> {
     fn tasks(
         &self,
         after: Option<TaskId>,
-        most: usize,
         wanted: &dyn Fn(&Head) -> bool,
         visit: &mut dyn FnMut(Head, Defined) -> ControlFlow<()>,
     ) -> Result<(), Error> {
-        in_order::tasks(self, after, most, wanted, visit)
+        let mut definitions = InOrder::of(self);
+        self.heads(after, &mut |id, head| {
+            if !wanted(&head) {
+                return ControlFlow::Continue(());
+            }
+            let definition = definitions.read(id, head.revision);
+            visit(head, definition)
+        })
     }
 
     fn open(

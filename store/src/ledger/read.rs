@@ -80,9 +80,7 @@ pub fn tasks<T: Tables>(tables: &T, filter: &TaskFilter) -> Result<Page<StoredTa
         head.status != HeadStatus::Deleted
             && filter.status.is_none_or(|status| head.status == HeadStatus::from(status))
     };
-    tables.tasks(filter.after, limit.saturating_add(1), &wanted, &mut |head, definition| match absent(
-        definition,
-    ) {
+    tables.tasks(filter.after, &wanted, &mut |head, definition| match absent(definition) {
         Ok(Some(task)) if matches(filter, &task) => {
             if items.len() == limit {
                 more = true;

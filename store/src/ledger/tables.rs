@@ -55,12 +55,10 @@ pub trait Tables {
     ) -> Result<(), Error>;
 
     /// Those heads that are wanted, each with the definition that it names. An implementation whose lookups cost
-    /// more than reading on reads definitions in their order too, and as many ahead as `most` says are visited if
-    /// nothing is wrong with them.
+    /// more than reading on reads definitions in their order too.
     fn tasks(
         &self,
         after: Option<TaskId>,
-        _most: usize,
         wanted: &dyn Fn(&Head) -> bool,
         visit: &mut dyn FnMut(Head, Defined) -> ControlFlow<()>,
     ) -> Result<(), Error> {
