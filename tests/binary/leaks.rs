@@ -19,7 +19,8 @@ fn short_runs_leave_no_descriptor_thread_or_zombie_behind() {
             )
         })
         .collect();
-    let marker = "[[task]]\nname = \"marker\"\nevery = \"1s\"\nshell = '. \"$HOME/tell\"; tell ran'\n";
+    let marker = "[[task]]\nname = \"marker\"\nevery = \"1s\"\nretention = { runs = 100_000 }\n\
+                  shell = '. \"$HOME/tell\"; tell ran'\n";
     let mut daemon = place.serve(marker);
     place.witness.next("ran", "marker");
     daemon.err.until("attempt ended");
