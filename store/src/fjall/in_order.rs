@@ -115,17 +115,13 @@ mod tests {
         let view = core.view();
         let wanted = |head: &Head| head.status == HeadStatus::Active;
         for after in [None, TaskId::new(77), TaskId::new(2_000)] {
-            let mut alone = Vec::new();
+            let (mut alone, mut seen) = (Vec::new(), Vec::new());
+            let mut rising = view.rising_definitions();
             view.heads(after, &mut |id, head| {
                 if wanted(&head) {
-                    alone.push((head.revision, view.definition(id, head.revision)));
+                    alone.push((id, view.definition(id, head.revision)));
+                    seen.push((id, rising(id, head.revision)));
                 }
-                ControlFlow::Continue(())
-            })
-            .unwrap();
-            let mut seen = Vec::new();
-            view.tasks(after, &wanted, &mut |head, definition| {
-                seen.push((head.revision, definition));
                 ControlFlow::Continue(())
             })
             .unwrap();

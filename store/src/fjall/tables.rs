@@ -230,20 +230,9 @@ impl Tables for View<'_> {
         self.scan("head", entries, decode, &mut |(task, head)| visit(task, head))
     }
 
-    fn tasks(
-        &self,
-        after: Option<TaskId>,
-        wanted: &dyn Fn(&Head) -> bool,
-        visit: &mut dyn FnMut(Head, Defined) -> ControlFlow<()>,
-    ) -> Result<(), Error> {
+    fn rising_definitions(&self) -> Box<dyn FnMut(TaskId, u64) -> Defined + '_> {
         let mut definitions = InOrder::of(self);
-        self.heads(after, &mut |id, head| {
-            if !wanted(&head) {
-                return ControlFlow::Continue(());
-            }
-            let definition = definitions.read(id, head.revision);
-            visit(head, definition)
-        })
+        Box::new(move |task, revision| definitions.read(task, revision))
     }
 
     fn open(

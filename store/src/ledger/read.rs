@@ -76,23 +76,27 @@ pub fn tasks<T: Tables>(tables: &T, filter: &TaskFilter) -> Result<Page<StoredTa
     }
     let mut failed = None;
     let mut more = false;
-    let wanted = |head: &Head| {
-        head.status != HeadStatus::Deleted
-            && filter.status.is_none_or(|status| head.status == HeadStatus::from(status))
-    };
-    tables.tasks(filter.after, &wanted, &mut |head, definition| match absent(definition) {
-        Ok(Some(task)) if matches(filter, &task) => {
-            if items.len() == limit {
-                more = true;
-                return ControlFlow::Break(());
-            }
-            items.push(StoredTask { task, progress: head.progress });
-            ControlFlow::Continue(())
+    let mut definition = tables.rising_definitions();
+    tables.heads(filter.after, &mut |id, head| {
+        if head.status == HeadStatus::Deleted
+            || filter.status.is_some_and(|status| head.status != HeadStatus::from(status))
+        {
+            return ControlFlow::Continue(());
         }
-        Ok(_) => ControlFlow::Continue(()),
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
+        match absent(definition(id, head.revision)) {
+            Ok(Some(task)) if matches(filter, &task) => {
+                if items.len() == limit {
+                    more = true;
+                    return ControlFlow::Break(());
+                }
+                items.push(StoredTask { task, progress: head.progress });
+                ControlFlow::Continue(())
+            }
+            Ok(_) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
         }
     })?;
     failed.map_or(Ok(()), Err)?;

@@ -54,21 +54,10 @@ pub trait Tables {
         visit: &mut dyn FnMut(TaskId, Head) -> ControlFlow<()>,
     ) -> Result<(), Error>;
 
-    /// Those heads that are wanted, each with the definition that it names. An implementation whose lookups cost
-    /// more than reading on reads definitions in their order too.
-    fn tasks(
-        &self,
-        after: Option<TaskId>,
-        wanted: &dyn Fn(&Head) -> bool,
-        visit: &mut dyn FnMut(Head, Defined) -> ControlFlow<()>,
-    ) -> Result<(), Error> {
-        self.heads(after, &mut |id, head| {
-            if !wanted(&head) {
-                return ControlFlow::Continue(());
-            }
-            let definition = self.definition(id, head.revision);
-            visit(head, definition)
-        })
+    /// Reads definitions whose keys rise from one to the next. An implementation whose lookups cost more than reading
+    /// on reads on.
+    fn rising_definitions(&self) -> Box<dyn FnMut(TaskId, u64) -> Defined + '_> {
+        Box::new(|task, revision| self.definition(task, revision))
     }
 
     /// Entries of the open index from this key on (inclusive; none means from the beginning), ascending,
