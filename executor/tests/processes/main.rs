@@ -34,6 +34,8 @@ mod with_shims {
     mod stalled;
     #[path = "starting.rs"]
     mod starting;
+    #[path = "unheard.rs"]
+    mod unheard;
     #[cfg(target_os = "linux")]
     #[path = "usage.rs"]
     mod usage;
