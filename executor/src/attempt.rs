@@ -32,7 +32,7 @@ use deadline::Deadline;
 use jiff::Timestamp;
 use phase::Hooks;
 use punctual_faults::{Defect, crash_point, seeded};
-use punctual_model::{Failure, Outcome, Run, RunEvent, StopWhy, Task};
+use punctual_model::{Failure, FailureKind, Outcome, Run, RunEvent, StopWhy, Task};
 use punctual_store::{Fence, Patch};
 use sink::Sink;
 use std::sync::{Arc, PoisonError};
@@ -89,6 +89,18 @@ impl Ended {
             Order::Abandon => Cause::Unrecorded,
         };
         Self { outcome: Outcome::default(), cause }
+    }
+
+    /// The same, but it had begun, or may have, and nobody saw how it ended.
+    fn unseen(order: Order) -> Self {
+        let ended = Self::not_begun(order);
+        match ended.cause {
+            Cause::NotBegun => Self {
+                outcome: Outcome::failed(Failure::new(FailureKind::Interrupted, "its end was not seen")),
+                cause: Cause::Interrupted,
+            },
+            _ => ended,
+        }
     }
 }
 

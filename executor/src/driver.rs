@@ -63,9 +63,30 @@ pub trait Driver: Send + Sync {
     /// how a hanging start is stopped, it leaves nothing alive that [`Self::recover`] does not find.
     async fn start(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Result<Box<dyn Handle>, Failure>;
 
-    /// Finds an attempt of an earlier session, or one whose start was dropped, alive and goes on watching it; none if
-    /// that cannot be. Whatever of it lives and cannot be watched is ended before this returns.
-    async fn recover(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Option<Box<dyn Handle>>;
+    /// Looks for an attempt of an earlier session, or for one whose start was dropped, and goes on watching it if that
+    /// can be. Whatever of it lives and cannot be watched is ended before this returns.
+    async fn recover(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Recovered;
+}
+
+/// What [`Driver::recover`] has found.
+pub enum Recovered {
+    /// It lives, or its end was kept.
+    Found(Box<dyn Handle>),
+    /// It has begun, or may have; nothing of it lives, and nobody saw how it ended.
+    Ended,
+    /// Nothing. A start that was dropped had begun nothing; of an earlier session's attempt that says nothing.
+    Nothing,
+}
+
+impl Recovered {
+    /// What is to be watched from now on, if there is anything.
+    #[must_use]
+    pub fn handle(self) -> Option<Box<dyn Handle>> {
+        match self {
+            Self::Found(handle) => Some(handle),
+            Self::Ended | Self::Nothing => None,
+        }
+    }
 }
 
 /// Work that lives.

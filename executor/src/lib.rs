@@ -37,7 +37,7 @@ pub mod shim;
 mod working;
 
 pub use counters::{Counters, Figures};
-pub use driver::{Attempt, Class, Driver, Handle, Killed, RunSink, Seen, Stream};
+pub use driver::{Attempt, Class, Driver, Handle, Killed, Recovered, RunSink, Seen, Stream};
 pub use error::Error;
 #[cfg(feature = "mock")]
 pub use executor::MockExecutor;

@@ -1,7 +1,7 @@
 //! Takes up a run that an earlier session had begun.
 
 use crate::attempt::{self, AttemptSink, Job};
-use crate::driver::{Attempt, RunSink};
+use crate::driver::{Attempt, Recovered, RunSink};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::executor::Dispatch;
@@ -30,7 +30,7 @@ pub(crate) async fn resume(engine: &Arc<Engine>, dispatch: Dispatch) -> Result<R
         None => None,
         Some(driver) => {
             let recovering = driver.recover(adopted, Arc::<AttemptSink>::clone(&sink) as Arc<dyn RunSink>);
-            guarded(recovering).await.unwrap_or_else(|panic| {
+            guarded(recovering).await.map(Recovered::handle).unwrap_or_else(|panic| {
                 tracing::error!(run.id = %attempt.run.id, panic, "the driver panicked while it recovered a run");
                 None
             })

@@ -3,13 +3,13 @@
 //! It stands in for any driver by taking its name. What it is asked is recorded; what it does is decided by the
 //! script for each attempt, by default success at once.
 
-use crate::driver::{Attempt, Class, Driver, Handle, Killed, RunSink, Stream};
+use crate::driver::{Attempt, Class, Driver, Handle, Killed, Recovered, RunSink, Stream};
 use crate::flag::Flag;
 use async_trait::async_trait;
 use punctual_clock::Clock;
 use punctual_model::{Exit, Failure, FailureKind, Outcome, RunId, Usage};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -50,6 +50,8 @@ pub enum Act {
     Refuse(Failure),
     /// Its start takes for ever.
     HangAtStart,
+    /// It begins, its start is never heard of, and it has gone when it is looked for.
+    BeginUnheard,
 }
 
 impl Act {
@@ -101,6 +103,8 @@ struct Shared {
     asked: Mutex<Vec<Asked>>,
     /// Runs of earlier sessions that are to be found alive, and what they do then.
     alive: Mutex<HashMap<RunId, Act>>,
+    /// Runs that have begun, and whose start was not heard of.
+    unheard: Mutex<HashSet<RunId>>,
     detaches: Flag,
     /// What a look at its work sees, and how long the look takes.
     looks: Mutex<(Option<Usage>, Duration)>,
@@ -122,6 +126,7 @@ impl ScriptedDriver {
             script: Mutex::new(Box::new(|_| Act::Succeed)),
             asked: Mutex::default(),
             alive: Mutex::default(),
+            unheard: Mutex::default(),
             detaches: Flag::default(),
             looks: Mutex::default(),
             at_once: AtomicU32::new(0),
@@ -250,6 +255,10 @@ impl Driver for ScriptedDriver {
                 Act::Refuse(failure) => return Err(failure),
                 Act::PanicAtStart => panic!("scripted panic at the start"),
                 Act::HangAtStart => std::future::pending().await,
+                Act::BeginUnheard => {
+                    lock(&self.shared.unheard).insert(attempt.run.id);
+                    std::future::pending().await
+                }
                 Act::Print(text, next) => {
                     sink.output(Stream::Stdout, text.as_bytes());
                     *next
@@ -263,10 +272,13 @@ impl Driver for ScriptedDriver {
         }
     }
 
-    async fn recover(&self, attempt: Attempt, _sink: Arc<dyn RunSink>) -> Option<Box<dyn Handle>> {
+    async fn recover(&self, attempt: Attempt, _sink: Arc<dyn RunSink>) -> Recovered {
         self.note(&attempt, Ask::Recover);
-        let act = lock(&self.shared.alive).remove(&attempt.run.id)?;
-        Some(self.handle(attempt, act))
+        if let Some(act) = lock(&self.shared.alive).remove(&attempt.run.id) {
+            return Recovered::Found(self.handle(attempt, act));
+        }
+        let has_begun = lock(&self.shared.unheard).remove(&attempt.run.id);
+        if has_begun { Recovered::Ended } else { Recovered::Nothing }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::truth::{Living, Truth};
 use crate::watched::lock;
 use async_trait::async_trait;
 use punctual::clock::{Chance, Clock, VirtualClock};
-use punctual::executor::{Attempt, Class, Driver, Handle, Killed, RunSink};
+use punctual::executor::{Attempt, Class, Driver, Handle, Killed, Recovered, RunSink};
 use punctual::model::task::Concurrency;
 use punctual::model::{Failure, FailureKind, Outcome, Overlap, RunId, RunState, Trigger};
 use punctual::testing::{Act, ScriptedDriver};
@@ -301,20 +301,22 @@ impl Driver for SimulatedDriver {
         Ok(Box::new(SimulatedHandle { inner, shop, run, attempt: number, process, over }))
     }
 
-    async fn recover(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Option<Box<dyn Handle>> {
+    async fn recover(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Recovered {
         let (shop, run) = (self.shop.clone(), attempt.run.id);
         let number = attempt.run.life.attempt;
         let living = lock(&shop.truth).living.get(&run).cloned();
         let Some(living) = living.filter(|living| living.attempt == number) else {
             lock(&shop.truth).trace.line(format_args!("recover {run} nothing"));
-            return None;
+            return Recovered::Nothing;
         };
         let vanishes = shop.mood().vanishes;
         if vanishes > 0 && shop.chance(run, number, 3).below(vanishes) == 0 {
             shop.leave(run, number, "vanished");
-            return None;
+            return Recovered::Ended;
         }
-        let act = shop.acts.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned()?;
+        let Some(act) = shop.acts.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned() else {
+            return Recovered::Nothing;
+        };
         let left = living.until.map(|until| until.saturating_sub(shop.clock.monotonic()));
         let act = match (bare(&act).clone(), left) {
             (Act::Run(_, then), Some(Duration::ZERO)) => *then,
@@ -330,8 +332,10 @@ impl Driver for SimulatedDriver {
             }
         }
         self.scripted.is_alive(run, act);
-        let inner = self.scripted.recover(attempt, sink).await?;
-        Some(Box::new(SimulatedHandle {
+        let Recovered::Found(inner) = self.scripted.recover(attempt, sink).await else {
+            return Recovered::Nothing;
+        };
+        Recovered::Found(Box::new(SimulatedHandle {
             inner,
             shop,
             run,

@@ -3,7 +3,7 @@
 use super::deadline::Deadline;
 use super::wait::Reason;
 use super::{Ended, Life, wait};
-use crate::driver::{Attempt, Driver, Handle, RunSink};
+use crate::driver::{Attempt, Driver, Handle, Recovered, RunSink};
 use crate::guard::guarded;
 use crate::hooks::environment;
 use crate::working::Order;
@@ -54,11 +54,12 @@ async fn given_up(
 ) -> Result<Started, Ended> {
     let order = wait::intent(life, reason).await;
     match guarded(driver.recover(attempt, sink)).await {
-        Ok(Some(handle)) => Ok((handle, Some(order))),
-        Ok(None) => Err(Ended::not_begun(order)),
+        Ok(Recovered::Found(handle)) => Ok((handle, Some(order))),
+        Ok(Recovered::Nothing) => Err(Ended::not_begun(order)),
+        Ok(Recovered::Ended) => Err(Ended::unseen(order)),
         Err(panic) => {
             tracing::error!(panic, "a driver has panicked, and what it had begun may still be alive");
-            Err(Ended::not_begun(order))
+            Err(Ended::unseen(order))
         }
     }
 }

@@ -13,7 +13,7 @@ pub use error::TaskError;
 pub use extract::{Args, FromRun, State};
 pub use handlers::{Handler, Handlers, IntoResult};
 
-use crate::driver::{Attempt, Driver, Handle, Killed, RunSink};
+use crate::driver::{Attempt, Driver, Handle, Killed, Recovered, RunSink};
 use crate::guard::{guarded, guarded_call};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -73,9 +73,9 @@ impl Driver for HandlerDriver {
         Ok(Box::new(handle))
     }
 
-    async fn recover(&self, _attempt: Attempt, _sink: Arc<dyn RunSink>) -> Option<Box<dyn Handle>> {
+    async fn recover(&self, _attempt: Attempt, _sink: Arc<dyn RunSink>) -> Recovered {
         // It lived in a process that is gone.
-        None
+        Recovered::Nothing
     }
 }
 

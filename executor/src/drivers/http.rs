@@ -10,7 +10,7 @@ mod request;
 pub use exchange::call;
 
 use crate::client::Client;
-use crate::driver::{Attempt, Driver, Handle, Killed, RunSink, Stream};
+use crate::driver::{Attempt, Driver, Handle, Killed, Recovered, RunSink, Stream};
 use crate::flag::Flag;
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -62,9 +62,9 @@ impl Driver for HttpDriver {
         Ok(Box::new(HttpHandle { work: Mutex::new(Slot::Alive(Box::pin(asking))), stop: Flag::default() }))
     }
 
-    async fn recover(&self, _attempt: Attempt, _sink: Arc<dyn RunSink>) -> Option<Box<dyn Handle>> {
+    async fn recover(&self, _attempt: Attempt, _sink: Arc<dyn RunSink>) -> Recovered {
         // Its connection died with the process that had it.
-        None
+        Recovered::Nothing
     }
 }
 

@@ -31,7 +31,7 @@ mod usage;
 
 pub use home::ProcessHome;
 
-use crate::driver::{Attempt, Class, Driver, Handle, Killed, RunSink, Seen};
+use crate::driver::{Attempt, Class, Driver, Handle, Killed, Recovered, RunSink, Seen};
 use async_trait::async_trait;
 use punctual_clock::Clock;
 use punctual_faults::crash_point;
@@ -182,7 +182,7 @@ impl Driver for ProcessDriver {
         Ok(Box::new(ProcessHandle { requests, ended: ends, leader }))
     }
 
-    async fn recover(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Option<Box<dyn Handle>> {
+    async fn recover(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Recovered {
         #[cfg(target_os = "linux")]
         if let Some(keeping) = self.home.keeping()
             && let Some(outputs) = sink.outputs()
@@ -191,7 +191,7 @@ impl Driver for ProcessDriver {
             let keeper =
                 kept::Keeper { home, keeping, clock, sink: &sink, outputs: &outputs, attempt: &attempt };
             let found = keeper.recover().await;
-            if found.is_none() {
+            if !matches!(found, Recovered::Found(_)) {
                 self.home.forget(attempt.run.id);
             }
             return found;
@@ -202,7 +202,7 @@ impl Driver for ProcessDriver {
         let signal = signal::parse(&kill.signal).unwrap_or(rustix::process::Signal::TERM);
         let run = attempt.run.id;
         let ended = strays::end(|| strays::of_run(&self.home, run), signal, kill.grace, &*self.clock).await;
-        let left = ended.left;
+        let strays::Ended { found, left } = ended;
         if !left.is_empty() {
             tracing::error!(run.id = %run, pids = ?left, "processes of a lost attempt could not be ended");
         }
@@ -211,7 +211,8 @@ impl Driver for ProcessDriver {
             cgroup::end(&self.home, &keeping.files(run, attempt.run.life.attempt), &*self.clock).await;
         }
         self.home.forget(run);
-        None
+        // What has begun as a child of ours has a handle at once; only what an earlier session left is found here.
+        if found > 0 { Recovered::Ended } else { Recovered::Nothing }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Node;
 use crate::node::{is_alive, shell, within};
 use punctual_executor::drivers::process::{ProcessDriver, ProcessHome};
-use punctual_executor::{Attempt, Driver as _, Executor as _, RunSink, Stream};
+use punctual_executor::{Attempt, Driver as _, Executor as _, Recovered, RunSink, Stream};
 use punctual_model::event::EventKind;
 use punctual_model::{LostWhy, RunState, TaskSpec};
 use serde_json::Value;
@@ -84,7 +84,7 @@ async fn a_command_of_a_hook_is_ended_by_the_sweep_and_not_with_its_run() {
     let reaper = std::thread::spawn(move || command.wait());
     let driver = ProcessDriver::shell(Arc::clone(&node.home), Arc::clone(&node.clock));
     let (say, _said) = mpsc::channel();
-    assert!(within(driver.recover(attempt, Arc::new(Lines(say)))).await.is_none());
+    assert!(matches!(within(driver.recover(attempt, Arc::new(Lines(say)))).await, Recovered::Nothing));
     assert!(is_alive(&hook), "no process of the run");
     assert_eq!(within(ProcessDriver::reap_leftovers(&node.home, &*node.clock)).await.found, 1);
     assert!(!is_alive(&hook));
@@ -99,7 +99,7 @@ async fn recovering_an_attempt_ends_what_lives_of_it_and_watches_nothing() {
     let (pid, other) = (orphaned(&node, &attempt), orphaned(&node, &bystander));
     let driver = ProcessDriver::shell(Arc::clone(&node.home), Arc::clone(&node.clock));
     let (say, _said) = mpsc::channel();
-    assert!(within(driver.recover(attempt, Arc::new(Lines(say)))).await.is_none());
+    assert!(matches!(within(driver.recover(attempt, Arc::new(Lines(say)))).await, Recovered::Ended));
     assert!(!is_alive(&pid), "killed after its grace");
     assert!(is_alive(&other), "another run's process is left alone");
     within(ProcessDriver::reap_leftovers(&node.home, &*node.clock)).await;
@@ -115,7 +115,7 @@ async fn a_noted_child_is_found_even_if_it_has_cleaned_its_environment() {
         .await;
     let driver = ProcessDriver::shell(Arc::clone(&node.home), Arc::clone(&node.clock));
     let (say, _said) = mpsc::channel();
-    assert!(within(driver.recover(attempt, Arc::new(Lines(say)))).await.is_none());
+    assert!(matches!(within(driver.recover(attempt, Arc::new(Lines(say)))).await, Recovered::Ended));
     assert!(!is_alive(&pid));
 }
 
@@ -159,7 +159,7 @@ async fn who_hides_from_a_later_session_is_found_by_its_limits() {
     let driver = ProcessDriver::shell(Arc::clone(&node.home), Arc::clone(&node.clock));
     let (say, _said) = mpsc::channel();
     let id = attempt.run.id;
-    assert!(within(driver.recover(attempt, Arc::new(Lines(say)))).await.is_none());
+    assert!(matches!(within(driver.recover(attempt, Arc::new(Lines(say)))).await, Recovered::Ended));
     assert!(!is_alive(hidden));
     assert_eq!(groups_of(&node, id), Vec::<std::path::PathBuf>::new());
 }

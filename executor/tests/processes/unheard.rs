@@ -6,9 +6,10 @@ use crate::node::{gate, is_alive, shell, until, within};
 use async_trait::async_trait;
 use punctual_executor::drivers::process::ProcessDriver;
 use punctual_executor::{
-    Attempt, Class, Dispatch, Driver, Executor as _, Handle, Outputs, Pool, Reservation, RunPromise, RunSink,
+    Attempt, Class, Dispatch, Driver, Executor as _, Handle, Outputs, Pool, Recovered, Reservation,
+    RunPromise, RunSink,
 };
-use punctual_model::{CancelWhy, Failure, RunState, TaskSpec};
+use punctual_model::{CancelWhy, Failure, LostWhy, RunState, TaskSpec};
 use punctual_store::{Enqueued, RunStore as _, Store};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -45,7 +46,7 @@ impl Driver for HardOfHearing {
         .await
     }
 
-    async fn recover(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Option<Box<dyn Handle>> {
+    async fn recover(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Recovered {
         self.driver.recover(attempt, sink).await
     }
 }
@@ -102,4 +103,21 @@ async fn work_that_lives_before_its_start_was_heard_of_is_found_by_the_next_daem
     let run = end(&pool, run.id).await;
     assert_eq!((run.state(), run.life.attempt), (RunState::Succeeded, 1));
     assert_eq!(node.output(run.id), "ready\nbye\n");
+}
+
+/// What keeps it dies in that moment: it has begun, and nobody has seen its end.
+#[tokio::test]
+async fn work_that_goes_unseen_before_its_start_was_heard_of_is_lost_and_not_begun_again() {
+    let node = Node::new().await;
+    let (pool, promise) = unheard(&node, shell("echo $$; echo ready; exec sleep 1000")).await;
+    let pid = node.output(promise.id()).lines().next().unwrap().to_owned();
+    let shim = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let shim = shim.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap().to_owned();
+    assert!(std::process::Command::new("kill").args(["-KILL", &shim]).status().unwrap().success());
+    until(|| !is_alive(&shim)).await;
+    let report = within(pool.stop(Duration::ZERO)).await;
+    assert_eq!(report.left, []);
+    let run = node.store.run(promise.id()).await.unwrap().unwrap();
+    assert_eq!(run.state(), RunState::Lost { why: LostWhy::Interrupted });
+    assert!(!is_alive(&pid));
 }

@@ -272,5 +272,11 @@ async fn an_answer_that_does_not_come_in_time_is_a_timeout_worth_another_attempt
 async fn a_request_of_a_node_that_died_is_never_found_again() {
     let driver = HttpDriver::new(client(), Arc::new(SystemClock::new().unwrap()));
     let sink: Arc<dyn RunSink> = Arc::new(Said::default());
-    assert!(driver.recover(attempt(HttpCall::get("http://127.0.0.1/"), Value::Null), sink).await.is_none());
+    assert!(
+        driver
+            .recover(attempt(HttpCall::get("http://127.0.0.1/"), Value::Null), sink)
+            .await
+            .handle()
+            .is_none()
+    );
 }

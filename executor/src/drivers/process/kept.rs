@@ -16,7 +16,7 @@ use super::shim::order::{self, About, Order};
 use super::spawner::Program;
 use super::strays::{self, FIRST_LOOK, LONGEST_LOOK};
 use super::{cgroup, shim, signal};
-use crate::driver::{Attempt, Handle, RunSink};
+use crate::driver::{Attempt, Recovered, RunSink};
 use crate::output::{Layout, Outputs};
 use handle::{EndedHandle, KeptHandle};
 use here::Here;
@@ -150,7 +150,7 @@ impl Keeper<'_> {
     }
 
     /// Finds an attempt of an earlier session, at work or over.
-    pub(super) async fn recover(&self) -> Option<Box<dyn Handle>> {
+    pub(super) async fn recover(&self) -> Recovered {
         let (files, run) = (self.files(), &self.attempt.run);
         if let Some(state) = files.state()
             && let Some(shim) = keeping::living(self.home, &state)
@@ -158,7 +158,7 @@ impl Keeper<'_> {
             match reconnect(&files, &state, &**self.clock).await {
                 Ok(Some((stream, buffer))) => {
                     self.keeping.take_up(run.id, run.life.attempt);
-                    return Some(Box::new(KeptHandle::new(self.here(true), stream, buffer)));
+                    return Recovered::Found(Box::new(KeptHandle::new(self.here(true), stream, buffer)));
                 }
                 // It ended just now.
                 Ok(None) => {}
@@ -167,17 +167,19 @@ impl Keeper<'_> {
                     let kill = &self.attempt.task.spec.kill;
                     keeping::end_shim(shim, named(&kill.signal), kill.grace, &**self.clock).await;
                     cgroup::end(self.home, &files, &**self.clock).await;
-                    return None;
+                    return Recovered::Ended;
                 }
             }
         }
         let here = self.here(true);
         let Some(end) = files.end() else {
-            here.end_what_is_left().await;
-            return None;
+            let ended = here.end_what_is_left().await;
+            // The note is there before the work begins, and a shim that did not let it begin takes its note back.
+            let has_begun = ended.found > 0 || files.state().is_some();
+            return if has_begun { Recovered::Ended } else { Recovered::Nothing };
         };
         self.keeping.take_up(run.id, run.life.attempt);
-        Some(Box::new(EndedHandle {
+        Recovered::Found(Box::new(EndedHandle {
             files,
             known: Mutex::new(here.known(&end)),
             sink: Arc::clone(self.sink),

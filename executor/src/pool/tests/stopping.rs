@@ -113,6 +113,21 @@ async fn what_was_not_begun_goes_back_whether_or_not_it_may_be_repeated() {
     assert_eq!(bench.state(id).await, RunState::Queued);
 }
 
+/// What may have begun is never called not begun: doing it twice may do harm.
+#[tokio::test(start_paused = true)]
+async fn what_may_have_begun_and_was_ended_unseen_is_lost_and_goes_back_only_where_its_task_allows_it() {
+    for idempotent in [false, true] {
+        let bench = Bench::new().await;
+        bench.acts([Act::BeginUnheard]);
+        let task = bench.task(TaskSpec { idempotent, ..spec("report") }).await;
+        let id = bench.go(&task).await.id();
+        bench.settle().await;
+        bench.pool.stop(seconds(0)).await;
+        let expect = if idempotent { RunState::Queued } else { RunState::Lost { why: LostWhy::Interrupted } };
+        assert_eq!(bench.state(id).await, expect);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn work_that_goes_on_by_itself_is_left_alone_and_found_again() {
     let bench = Bench::new().await;

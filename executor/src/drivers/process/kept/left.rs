@@ -1,12 +1,13 @@
 //! Ends what is left of an attempt whose shim has died: what carries its mark, is in its session or within its limits.
 
-use super::super::{cgroup, keeping, strays};
+use super::super::strays::{self, Ended};
+use super::super::{cgroup, keeping};
 use super::here::Here;
 use super::named;
 
 impl Here {
     /// Ends whatever a dead shim has left of its run.
-    pub(super) async fn end_what_is_left(&self) -> Vec<i32> {
+    pub(super) async fn end_what_is_left(&self) -> Ended {
         let state = self.files.state().filter(|state| keeping::is_ours(&self.home, state));
         let leader = state.map(|state| state.leader).filter(|leader| leader.start_time != 0);
         let (group, kill) = (cgroup::found(&self.home, &self.files), &self.attempt.task.spec.kill);
@@ -33,10 +34,10 @@ impl Here {
             }
             found
         };
-        let left = strays::end(find, named(&kill.signal), kill.grace, &*self.clock).await.left;
+        let ended = strays::end(find, named(&kill.signal), kill.grace, &*self.clock).await;
         if let Some(group) = group {
             cgroup::end_group(group, &self.files, &*self.clock).await;
         }
-        left
+        ended
     }
 }

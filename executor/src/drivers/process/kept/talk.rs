@@ -140,7 +140,7 @@ impl Talk {
             return;
         }
         tracing::error!("who kept the process has died; its end is not seen");
-        let left = self.here.end_what_is_left().await;
+        let left = self.here.end_what_is_left().await.left;
         if !left.is_empty() {
             tracing::error!(pids = ?left, "processes of a lost attempt could not be ended");
         }
