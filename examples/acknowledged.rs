@@ -8,8 +8,8 @@
 //! acknowledged check TRACE DATA
 //! ```
 //!
-//! the check wants a completed sync of a journal of the database between each request and its answer, begun
-//! after the request. Built with the feature `inject` and run with `PUNCTUAL_DEFECT=answer-before-sync` it has to
+//! the check wants, between each request and its answer, something written to a journal of the database and a
+//! completed sync of a journal that began after it. Built with the feature `inject` and run with `PUNCTUAL_DEFECT=answer-before-sync` it has to
 //! fail.
 
 use punctual::executor::drivers::handler::{Handlers, RunCtx, TaskError};
@@ -70,6 +70,7 @@ fn check(trace: &str, data: &str) -> Result<usize, String> {
     let journal = format!("{}/db/", data.trim_end_matches('/'));
     let mut begun: HashMap<&str, usize> = HashMap::new();
     let mut syncs: Vec<Sync> = Vec::new();
+    let mut writes: Vec<usize> = Vec::new();
     let mut requests: HashMap<&str, usize> = HashMap::new();
     let mut answers: Vec<(&str, usize)> = Vec::new();
     for (at, line) in trace.lines().enumerate() {
@@ -100,14 +101,17 @@ fn check(trace: &str, data: &str) -> Result<usize, String> {
                 requests.insert(name, at);
             } else if let Some(name) = said("answer") {
                 answers.push((name, at));
+            } else if text.contains(&journal) && text.contains(".jnl>") {
+                writes.push(at);
             }
         }
     }
     for (name, answered) in &answers {
         let requested = requests.get(name).ok_or(format!("answer {name} without a request"))?;
-        if !syncs.iter().any(|sync| sync.began > *requested && sync.ended < *answered) {
+        let written = writes.iter().find(|written| *written > requested);
+        if !syncs.iter().any(|sync| written.is_some_and(|at| sync.began > *at) && sync.ended < *answered) {
             return Err(format!(
-                "answer {name} (line {}) left without a sync that began after its request (line {})",
+                "answer {name} (line {}) left without a write after its request (line {}) and a sync that began later",
                 answered + 1,
                 requested + 1
             ));

@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use punctual_executor::{Dispatch, Reservation, RunPromise};
 use punctual_faults::crash_point;
 use punctual_model::{CancelWhy, Life, Run, RunId, RunState, Task, TaskId, TraceParent, Trigger, validate};
-use punctual_store::Enqueued;
+use punctual_store::{Enqueued, StoredTask};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -67,16 +67,27 @@ impl Tasks {
     /// # Errors
     /// [`Error::TaskNotFound`], [`Error::Invalid`], [`Error::KeyReused`], or the store's.
     pub async fn run_now(&self, task: TaskId, request: RunRequest) -> Result<Accepted, Error> {
-        let key = request.idempotency_key.as_deref();
-        validate::run_request(&request.params, key).check("request").map_err(Error::Invalid)?;
-        let stored = self.get(task).await?;
+        acceptable(&request)?;
+        self.run_stored(self.get_ahead(task).await?, request).await
+    }
+
+    /// [`Self::run_now`] for the task that a person means ([`Self::find`]).
+    ///
+    /// # Errors
+    /// As [`Self::run_now`].
+    pub async fn run_found(&self, id_or_name: &str, request: RunRequest) -> Result<Accepted, Error> {
+        acceptable(&request)?;
+        self.run_stored(self.find_ahead(id_or_name).await?, request).await
+    }
+
+    async fn run_stored(&self, stored: StoredTask, request: RunRequest) -> Result<Accepted, Error> {
         let now = self.core.parts.clock.now();
         let declared = &stored.task.spec.parameters;
         let judged = validate::run_parameters(declared, &request.params).check("request");
         let run = requested(self.core.next_run(), &stored.task, request, now);
         if let Err(refused) = judged {
             let known = match &run.idempotency_key {
-                Some(key) => self.core.parts.store.run_of_key(task, key).await?,
+                Some(key) => self.core.parts.store.run_of_key(run.task, key).await?,
                 None => None,
             };
             return existing(&self.core, &run, known.ok_or(Error::Invalid(refused))?).await;
@@ -111,6 +122,12 @@ impl Tasks {
         let promise = self.core.parts.executor.promise(run).await;
         promise.map_err(|error| self.core.heed(error))?.ok_or(Error::RunNotFound)
     }
+}
+
+/// Whether a request can be one at all.
+fn acceptable(request: &RunRequest) -> Result<(), Error> {
+    let key = request.idempotency_key.as_deref();
+    validate::run_request(&request.params, key).check("request").map_err(Error::Invalid)
 }
 
 async fn accept(core: &Core, task: Arc<Task>, run: Run) -> Result<Accepted, Error> {

@@ -134,8 +134,27 @@ impl Tasks {
     /// # Errors
     /// [`Error::TaskNotFound`], also for a task of another type; or the store's.
     pub async fn get(&self, id: TaskId) -> Result<StoredTask, Error> {
-        let stored = self.core.parts.store.task(id).await?.ok_or(Error::TaskNotFound)?;
-        if same(&stored.task.kind, &self.kind) { Ok(stored) } else { Err(Error::TaskNotFound) }
+        self.of_ours(self.core.parts.store.task(id).await?)
+    }
+
+    /// [`Self::get`] for what is told only after a later write.
+    pub(super) async fn get_ahead(&self, id: TaskId) -> Result<StoredTask, Error> {
+        self.of_ours(self.core.parts.store.task_ahead(id).await?)
+    }
+
+    /// [`Self::find`], as [`Self::get_ahead`].
+    pub(super) async fn find_ahead(&self, id_or_name: &str) -> Result<StoredTask, Error> {
+        match id_or_name.parse() {
+            Ok(id) => self.get_ahead(id).await,
+            Err(_) => {
+                let found = self.core.parts.store.task_by_name_ahead(&self.kind, id_or_name).await?;
+                found.ok_or(Error::TaskNotFound)
+            }
+        }
+    }
+
+    fn of_ours(&self, stored: Option<StoredTask>) -> Result<StoredTask, Error> {
+        stored.filter(|stored| same(&stored.task.kind, &self.kind)).ok_or(Error::TaskNotFound)
     }
 
     /// The task with this name.

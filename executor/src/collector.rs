@@ -23,8 +23,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::Span;
 
-/// Commits of ends under way: one that the disk works on and one that waits for it; more would only be smaller.
-const IN_FLIGHT: usize = 2;
+/// Commits of ends under way: while the disk works on some, the next are judged and written; more would only be smaller.
+const IN_FLIGHT: usize = 4;
 
 /// Most ends in one commit.
 const BATCH: usize = 4096;

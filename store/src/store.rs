@@ -1,8 +1,9 @@
 //! The contract between the engine and whatever remembers for it.
 //!
 //! Domain operations in batches, not keys and values: each mutating call carries a session, is one
-//! transaction, and is durable before it answers. Losing a race is a value, never an error. Nothing of a
-//! write is visible to readers, the queue or waiters before it is durable.
+//! transaction, and is durable before it answers. Losing a race is a value, never an error. No reader or waiter
+//! is told of a write before it is durable; the queue may give a run out a little earlier, since its start is a
+//! write of its own that is never durable without the one before.
 
 use crate::error::Error;
 use crate::hints::Hints;
@@ -132,11 +133,22 @@ pub trait TaskStore: Send + Sync {
     /// The current definition; none if there never was one or it was deleted.
     async fn task(&self, id: TaskId) -> Result<Option<StoredTask>, Error>;
 
+    /// [`Self::task`] for whoever goes on to write because of it and tells nobody before that: it need not be durable
+    /// yet, since what is written later never is without it. Saves the wait for a sync.
+    async fn task_ahead(&self, id: TaskId) -> Result<Option<StoredTask>, Error> {
+        self.task(id).await
+    }
+
     /// A revision of a task, also of a deleted one; readable as long as a run refers to it.
     async fn task_revision(&self, id: TaskId, revision: u64) -> Result<Option<Arc<Task>>, Error>;
 
     /// The task of this type with this name.
     async fn task_by_name(&self, kind: &TaskType, name: &str) -> Result<Option<StoredTask>, Error>;
+
+    /// [`Self::task_by_name`], as [`Self::task_ahead`].
+    async fn task_by_name_ahead(&self, kind: &TaskType, name: &str) -> Result<Option<StoredTask>, Error> {
+        self.task_by_name(kind, name).await
+    }
 
     /// Tasks by filter, ascending by id. Deleted ones are not listed.
     async fn tasks(&self, filter: &TaskFilter) -> Result<Page<StoredTask, TaskId>, Error>;

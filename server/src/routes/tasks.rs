@@ -186,7 +186,6 @@ async fn run(
         }
         request.idempotency_key = Some(key.to_owned());
     }
-    let stored = api.tasks().find(task).await?;
     let mut request = RunRequest::from(request);
     // One that is none, or more than one, is as none: by the specification a trace begins anew then.
     let mut traces = headers.get_all("traceparent").iter();
@@ -194,7 +193,7 @@ async fn run(
         (Some(one), None) => one.to_str().ok().and_then(|text| text.trim().parse().ok()),
         _ => None,
     };
-    let accepted = api.tasks().run_now(stored.task.id, request).await?;
+    let accepted = api.tasks().run_found(task, request).await?;
     accepted_answer(api, accepted, wait).await
 }
 

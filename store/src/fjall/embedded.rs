@@ -1,10 +1,12 @@
 //! The embedded store as the engine sees it.
 
+use super::journal_sync::JournalSync;
 use super::open::{Opened, open};
 use super::open_error::OpenError;
 use super::options::Options;
 use super::shared::{Guard, Shared};
 use super::space::Space;
+use super::syncer::Syncer;
 use super::tables::failed;
 use super::writer::{Letter, Reply, Writer};
 use crate::error::Error;
@@ -51,19 +53,30 @@ impl FjallStore {
             aside: None,
         })?;
         let space = Space::new(directory.root().to_owned(), options.free_space, Arc::clone(&clock));
-        let shared = Arc::new(Shared::new(core, Guard::new(directory, seal), ledger, sequence));
+        let path = path.as_ref();
+        let io = |what| move |source| OpenError::Io { what, path: path.to_owned(), source };
+        let journal = JournalSync::open(&directory.database()).map_err(io("open the journal of"))?;
+        let guard = Guard::new(directory, seal);
+        let shared = Arc::new(Shared::new(core, guard, journal, ledger, sequence));
+        let syncer = Arc::new(Syncer::new(Arc::clone(&shared), Arc::clone(&clock)));
+        let syncing = {
+            let syncer = Arc::clone(&syncer);
+            let thread = std::thread::Builder::new().name("punctual-sync".to_owned());
+            thread.spawn(move || syncer.run()).map_err(io("start the syncing thread of"))?
+        };
         let writer = Writer {
             shared: Arc::clone(&shared),
             clock: Arc::clone(&clock),
             space,
+            syncer: Arc::clone(&syncer),
+            syncing,
             sequence,
             sealed: (sequence, clock.monotonic()),
         };
         let thread = std::thread::Builder::new().name("punctual-store".to_owned());
-        let thread = thread.spawn(move || writer.run()).map_err(|source| OpenError::Io {
-            what: "start the writer thread of",
-            path: path.as_ref().to_owned(),
-            source,
+        let thread = thread.spawn(move || writer.run()).map_err(|error| {
+            syncer.close();
+            io("start the writer thread of")(error)
         })?;
         Ok(Self { shared, clock, writer: Some(thread) })
     }
@@ -100,19 +113,27 @@ impl FjallStore {
         answer.await.unwrap_or_else(|_| Err(self.shared.failure()))
     }
 
+    /// What was read, once it is durable: the writer lets the next batch build on the last one before its sync, but
+    /// nobody is told of it.
+    async fn durable<T>(&self, read: Result<T, Error>) -> Result<T, Error> {
+        self.shared.durable().await?;
+        read
+    }
+
     /// Runs a scan where it may take its time.
     async fn scan<T: Send + 'static>(
         &self,
         scan: impl FnOnce(&Shared, Timestamp) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
         let (shared, now) = (Arc::clone(&self.shared), self.clock.now());
-        match tokio::runtime::Handle::try_current() {
+        let read = match tokio::runtime::Handle::try_current() {
             Ok(runtime) => runtime.spawn_blocking(move || scan(&shared, now)).await.unwrap_or_else(|error| {
                 Err(Error::Failed { reason: format!("a scan ended early: {error}") })
             }),
             // Without a runtime nobody else waits for this thread.
             Err(_) => scan(&shared, now),
-        }
+        };
+        self.durable(read).await
     }
 
     fn shown(&self, run: Run) -> Run {
@@ -166,14 +187,22 @@ impl TaskStore for FjallStore {
     }
 
     async fn task(&self, id: TaskId) -> Result<Option<StoredTask>, Error> {
+        self.durable(read::task(&self.shared.core.view(), id)).await
+    }
+
+    async fn task_ahead(&self, id: TaskId) -> Result<Option<StoredTask>, Error> {
         read::task(&self.shared.core.view(), id)
     }
 
     async fn task_revision(&self, id: TaskId, revision: u64) -> Result<Option<Arc<Task>>, Error> {
-        self.shared.core.view().definition(id, revision)
+        self.durable(self.shared.core.view().definition(id, revision)).await
     }
 
     async fn task_by_name(&self, kind: &TaskType, name: &str) -> Result<Option<StoredTask>, Error> {
+        self.durable(read::task_by_name(&self.shared.core.view(), kind, name)).await
+    }
+
+    async fn task_by_name_ahead(&self, kind: &TaskType, name: &str) -> Result<Option<StoredTask>, Error> {
         read::task_by_name(&self.shared.core.view(), kind, name)
     }
 
@@ -246,8 +275,8 @@ impl RunStore for FjallStore {
     }
 
     async fn run(&self, id: RunId) -> Result<Option<Run>, Error> {
-        let run = self.shared.core.view().run(id)?;
-        Ok(run.map(|run| self.shown(run)))
+        let run = self.shared.core.view().run(id).map(|run| run.map(|run| self.shown(run)));
+        self.durable(run).await
     }
 
     async fn run_of_key(&self, task: TaskId, key: &str) -> Result<Option<Run>, Error> {

@@ -85,7 +85,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let opened = open(&folder.path().join("data"), &Options::default()).unwrap();
         let core = &opened.core;
-        let mut batch = core.batch(1, 4_000);
+        let mut batch = core.batch(1, 0, 4_000);
         for id in 1..=2_000 {
             let current = task(id, if id % 7 == 0 { 40 } else { 1 });
             let head = Head {

@@ -5,7 +5,7 @@
 //! of fjall's journal format 3. Only [`cut_torn`] changes a file.
 
 use super::key;
-use super::tables::SEQUENCE;
+use super::tables::{SEQUENCE, SYNCED};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -24,6 +24,11 @@ pub(super) struct Journal {
     /// Its number; they rise by one.
     pub(super) number: u64,
     pub(super) path: PathBuf,
+}
+
+/// Where the journal of this number is.
+pub(super) fn path(database: &Path, number: u64) -> PathBuf {
+    database.join(format!("{number}.jnl"))
 }
 
 /// All journals of a database, in order.
@@ -67,12 +72,11 @@ pub(super) struct Commit {
 pub(super) enum Rest {
     /// Nothing, or the zeros of preallocated space.
     Nothing,
-    /// No whole batch: what a crash leaves of a commit that it interrupted.
+    /// No whole batch: what a crash leaves of the commits that it interrupted.
     Torn,
-    /// No whole batch, and then whole ones. Each commit is synced before the next one is written, so this is no
-    /// trace of a crash.
+    /// No whole batch, and then whole ones that were written when it was synced already: no trace of a crash.
     Hole,
-    /// A whole batch with a wrong checksum.
+    /// A whole batch with a wrong checksum, which was synced for all that is known.
     Checksum,
 }
 
@@ -86,17 +90,18 @@ pub(super) struct Contents {
     pub(super) rest: Rest,
 }
 
-/// Reads a journal up to where it cannot be read any more.
-pub(super) fn read(path: &Path) -> io::Result<Contents> {
+/// Reads a journal up to where it cannot be read any more. The journals before it end with the commit `before`.
+pub(super) fn read(path: &Path, before: Option<u64>) -> io::Result<Contents> {
     let file = File::open(path)?;
     let len = file.metadata()?.len();
     let file = BufReader::with_capacity(BUFFER, file);
     let mut journal = Reader { file, left: len, body: Vec::new() };
     let mut contents = Contents { last: None, end: 0, rest: Rest::Nothing };
+    let mut whole = false;
     while let Some(batch) = journal.batch()? {
         if !batch.is_right {
-            contents.rest = Rest::Checksum;
-            return Ok(contents);
+            whole = true;
+            break;
         }
         let sequence = batch.sequence.or(contents.last.map(|last| last.sequence));
         contents.last = sequence.map(|sequence| Commit { sequence, order: batch.order });
@@ -104,15 +109,45 @@ pub(super) fn read(path: &Path) -> io::Result<Contents> {
     }
     let mut file = journal.file.into_inner();
     file.seek(SeekFrom::Start(contents.end))?;
-    contents.rest = rest(&mut file)?;
+    let last = contents.last.map(|last| last.sequence).or(before);
+    contents.rest = match rest(&mut file)? {
+        Follows::Nothing => Rest::Nothing,
+        Follows::Commits { synced } if synced.is_none() || last.is_none() || synced > last => {
+            if whole {
+                Rest::Checksum
+            } else {
+                Rest::Hole
+            }
+        }
+        // Written while the one that is torn was on its way to the disk: nobody had an answer to either.
+        Follows::Commits { .. } => Rest::Torn,
+        Follows::Unreadable if whole => Rest::Checksum,
+        Follows::Unreadable => Rest::Torn,
+    };
     Ok(contents)
+}
+
+/// What is behind the last commit that can be read.
+enum Follows {
+    Nothing,
+    /// Bytes that are no whole batch.
+    Unreadable,
+    /// Bytes, and then whole batches. When the last of them was written, commits up to this one were synced, as far
+    /// as they tell.
+    Commits {
+        synced: Option<u64>,
+    },
 }
 
 /// Cuts off what a crash has left of a commit that it interrupted, durably. The database would do the same, but on
 /// its way there it believes the sizes that it finds: it may ask for gigabytes, or assert that they agree.
 pub(super) fn cut_torn(database: &Path) -> io::Result<()> {
-    let Some(journal) = list(database)?.pop() else { return Ok(()) };
-    let contents = read(&journal.path)?;
+    let (mut journals, mut before) = (list(database)?, None);
+    let Some(journal) = journals.pop() else { return Ok(()) };
+    for earlier in journals {
+        before = read(&earlier.path, before)?.last.map(|last| last.sequence).or(before);
+    }
+    let contents = read(&journal.path, before)?;
     if contents.rest == Rest::Torn {
         let file = File::options().write(true).open(&journal.path)?;
         file.set_len(contents.end)?;
@@ -121,8 +156,8 @@ pub(super) fn cut_torn(database: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What this is, if it does not begin with a whole batch.
-fn rest(file: &mut File) -> io::Result<Rest> {
+/// What this is, if it does not begin with a whole and right batch.
+fn rest(file: &mut File) -> io::Result<Follows> {
     let mut rest = Vec::new();
     let mut chunk = vec![0; BUFFER];
     // Zeros at the end are not kept: there may be 64 MiB of them.
@@ -142,18 +177,24 @@ fn rest(file: &mut File) -> io::Result<Rest> {
         }
     }
     if rest.is_empty() {
-        return Ok(Rest::Nothing);
+        return Ok(Follows::Nothing);
     }
-    let mut at = 0;
+    let (mut at, mut follows) = (0, Follows::Unreadable);
     while let Some(found) = rest[at..].windows(TRAILER.len()).position(|bytes| bytes == TRAILER) {
         at += found + TRAILER.len();
         let left = (rest.len() - at) as u64;
-        let mut follows = Reader { file: &rest[at..], left, body: Vec::new() };
-        if follows.batch()?.is_some_and(|batch| batch.is_right) {
-            return Ok(Rest::Hole);
+        let mut reader = Reader { file: &rest[at..], left, body: Vec::new() };
+        if let Some(batch) = reader.batch()?.filter(|batch| batch.is_right) {
+            // One that does not say what it is was not written by us as we are now.
+            let known = batch.synced.or(batch.sequence.and_then(|sequence| sequence.checked_sub(1)));
+            follows = match (follows, known) {
+                (Follows::Commits { synced: None }, _) | (_, None) => Follows::Commits { synced: None },
+                (Follows::Commits { synced }, known) => Follows::Commits { synced: synced.max(known) },
+                (Follows::Nothing | Follows::Unreadable, known) => Follows::Commits { synced: known },
+            };
         }
     }
-    Ok(Rest::Torn)
+    Ok(follows)
 }
 
 struct Reader<R> {
@@ -167,6 +208,8 @@ struct Reader<R> {
 struct Batch {
     order: u64,
     sequence: Option<u64>,
+    /// The last commit that was synced when this one was written, if it says so.
+    synced: Option<u64>,
     is_right: bool,
 }
 
@@ -178,7 +221,7 @@ impl<R: Read> Reader<R> {
         const END: u8 = 3;
         let Some([START, a, b, c, d, order @ ..]) = self.take::<13>()? else { return Ok(None) };
         let mut hash = Xxh3::new();
-        let mut sequence = None;
+        let (mut sequence, mut synced) = (None, None);
         for n in 0..u32::from_le_bytes([a, b, c, d]) {
             // Tag, kind of value, compression, keyspace, then the sizes.
             let Some(item @ [ITEM, ..]) = self.take::<21>()? else { return Ok(None) };
@@ -193,11 +236,14 @@ impl<R: Read> Reader<R> {
             if n == 0 && usize::from(key) == SEQUENCE.len() {
                 sequence = self.body.strip_prefix(SEQUENCE).and_then(key::number);
             }
+            if n == 1 && usize::from(key) == SYNCED.len() {
+                synced = self.body.strip_prefix(SYNCED).and_then(key::number);
+            }
         }
         let Some([END, end @ ..]) = self.take::<13>()? else { return Ok(None) };
         let [a, b, c, d, e, f, g, h, trailer @ ..] = end;
         let is_right = u64::from_le_bytes([a, b, c, d, e, f, g, h]) == hash.digest();
-        let batch = Batch { order: u64::from_le_bytes(order), sequence, is_right };
+        let batch = Batch { order: u64::from_le_bytes(order), sequence, synced, is_right };
         Ok((trailer == *TRAILER).then_some(batch))
     }
 
@@ -231,7 +277,7 @@ pub(super) fn copy_aside(database: &Path, aside: &Path) -> io::Result<PathBuf> {
         .ok_or_else(|| io::Error::other("there are too many copies already"))?;
     fs::create_dir(&folder)?;
     for journal in list(database)? {
-        copy(&journal.path, &folder.join(format!("{}.jnl", journal.number)), u64::MAX)?;
+        copy(&journal.path, &path(&folder, journal.number), u64::MAX)?;
     }
     File::open(&folder)?.sync_all()?;
     File::open(aside)?.sync_all()?;

@@ -1,4 +1,5 @@
-//! The embedded store: one directory, one process, one writer thread over the database fjall.
+//! The embedded store: one directory, one process, one writer thread over the database fjall,
+//! and one that syncs.
 //!
 //! Decides what is safe to open ([`OpenError`]), groups writes into synced commits, and turns records and keys
 //! into bytes. Never decides what a write means (the ledger does) nor which run is next (the queue). fjall is
@@ -10,6 +11,7 @@ mod directory;
 mod embedded;
 mod in_order;
 mod inbox;
+mod journal_sync;
 mod journals;
 mod key;
 mod keyspaces;
@@ -21,6 +23,7 @@ mod repair;
 mod seal;
 mod shared;
 mod space;
+mod syncer;
 mod tables;
 mod writer;
 

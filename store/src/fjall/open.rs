@@ -181,7 +181,7 @@ fn judge(journals: &[Journal], refuse: &Refuse<'_>) -> Result<(Option<u64>, bool
     let sealed = refuse.sealed.unwrap_or(0);
     let (mut found, mut torn) = (None, false);
     for (n, journal) in journals.iter().enumerate() {
-        let contents = journals::read(&journal.path).map_err(OpenError::io("read", &journal.path))?;
+        let contents = journals::read(&journal.path, found).map_err(OpenError::io("read", &journal.path))?;
         found = contents.last.map(|last| last.sequence).or(found);
         let is_last = n + 1 == journals.len();
         let after = found.map_or_else(String::new, |found| format!(" after commit {found}"));
@@ -196,7 +196,7 @@ fn judge(journals: &[Journal], refuse: &Refuse<'_>) -> Result<(Option<u64>, bool
                 return Err(refuse.damaged(format!("journal {number} cannot be read to its end{after}")));
             }
             Rest::Hole if found.is_none_or(|found| found >= sealed) => {
-                let what = "commits follow that were made only when it was synced";
+                let what = "commits follow that were made when it was synced";
                 return Err(refuse.damaged(format!("journal {number} cannot be read{after}, and {what}")));
             }
             Rest::Torn | Rest::Hole => torn = true,

@@ -18,8 +18,13 @@ use tempfile::TempDir;
 
 impl Opened {
     pub(super) fn commit(&mut self, padding: usize) {
+        self.commit_ahead(self.sequence, padding);
+    }
+
+    /// A commit that was written when those up to `synced` were synced.
+    pub(super) fn commit_ahead(&mut self, synced: u64, padding: usize) {
         self.sequence += 1;
-        let mut batch = self.core.batch(self.sequence, 1);
+        let mut batch = self.core.batch(self.sequence, synced, 1);
         let meta = Meta { epoch: self.sequence, id_floor: 0 };
         self.core.add(&mut batch, &Change::Meta(meta)).unwrap();
         if padding > 0 {
@@ -479,4 +484,56 @@ fn a_malformed_record_is_set_aside_and_nothing_else_suffers() {
         listed,
         [("head", "0000000000000007"), ("open run", "73686f7274"), ("run", "0000000000000005")]
     );
+}
+
+/// What a power cut leaves of commits that were on their way to the disk together.
+#[test]
+fn whole_commits_behind_a_torn_one_are_no_damage_if_it_was_not_synced_when_they_were_written() {
+    // For each commit after the tenth, the last one that was synced when it was written; then what is refused.
+    for (synced, refused) in [
+        (&[10, 10, 10][..], false),
+        (&[10, 10], false),
+        (&[10], false),
+        (&[10, 11], true),
+        (&[10, 10, 11], true),
+        (&[10, 10, 12], true),
+    ] {
+        for torn in [&[0; 13][..], &[0xff; 40]] {
+            let (_folder, path) = crashed();
+            let (file, end) = journal(&path);
+            let mut store = attempt(&path).unwrap();
+            synced.iter().for_each(|synced| store.commit_ahead(*synced, 100));
+            drop(store);
+            overwrite(&file, end, torn);
+            let before = content_of_store(&path);
+            match attempt(&path) {
+                Ok(store) => assert!(!refused && store.sequence == 10, "{synced:?}: {}", store.sequence),
+                Err(error) => {
+                    assert!(refused, "{synced:?}: {error}");
+                    assert!(error.to_string().contains("after commit 10, and commits follow"), "{error}");
+                    assert_eq!(content_of_store(&path), before);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wrong_checksum_is_damage_unless_a_later_commit_says_that_it_was_not_synced() {
+    for (synced, refused) in [(&[10][..], true), (&[10, 10], false), (&[10, 11], true)] {
+        let (_folder, path) = crashed();
+        let (file, end) = journal(&path);
+        let mut store = attempt(&path).unwrap();
+        synced.iter().for_each(|synced| store.commit_ahead(*synced, 5_000));
+        drop(store);
+        // A page of a large value, within the eleventh commit.
+        overwrite(&file, end + 200, &[0; 4_096]);
+        match attempt(&path) {
+            Ok(store) => assert!(!refused && store.sequence == 10, "{synced:?}: {}", store.sequence),
+            Err(error) => {
+                assert!(refused, "{synced:?}: {error}");
+                assert!(error.to_string().contains("has a wrong checksum after commit 10"), "{error}");
+            }
+        }
+    }
 }

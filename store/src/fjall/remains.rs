@@ -33,7 +33,7 @@ impl Remains {
                 return Ok(remains);
             }
             expected += 1;
-            let contents = journals::read(&journal.path)?;
+            let contents = journals::read(&journal.path, remains.last.map(|last| last.sequence))?;
             remains.last = contents.last.or(remains.last);
             let number = journal.number;
             remains.kept.push((journal, contents));

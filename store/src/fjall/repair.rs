@@ -183,7 +183,7 @@ pub fn repair(path: &Path, to: &Path, now: Timestamp) -> Result<Repaired, Repair
         id_floor: known.id_floor.max(IdGenerator::highest_at(now.max(written))).max(highest_output),
     };
     let sequence = at_end.max(found).max(sealed.unwrap_or(0)) + 1;
-    let mut batch = core.batch(sequence, 1);
+    let mut batch = core.batch(sequence, sequence - 1, 1);
     core.add(&mut batch, &Change::Meta(meta)).map_err(|error| lost(error.to_string()))?;
     batch.durability(Some(PersistMode::SyncData)).commit().map_err(|error| lost(error.to_string()))?;
     let unreadable = core.quarantine.list();

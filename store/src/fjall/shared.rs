@@ -2,6 +2,7 @@
 
 use super::directory::Directory;
 use super::inbox::Inbox;
+use super::journal_sync::JournalSync;
 use super::journals;
 use super::seal::{Mark, Seal};
 use super::tables::Core;
@@ -13,7 +14,7 @@ use punctual_model::RunId;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 
 /// Ends and stops that a listener may be behind before it has to look at everything it waits for.
 const CHANGES: usize = 4_096;
@@ -24,22 +25,29 @@ pub(super) struct Shared {
     pub(super) core: Core,
     pub(super) guard: Guard,
     pub(super) inbox: Inbox<Letter>,
+    /// Locked for a sync.
+    pub(super) journal: Mutex<JournalSync>,
     ledger: Mutex<Ledger>,
     failed: OnceLock<String>,
-    sequence: AtomicU64,
+    /// The last commit that anybody may see.
+    written: AtomicU64,
+    /// The last commit that is durable.
+    synced: watch::Sender<u64>,
     ready: Arc<Notify>,
     changed: broadcast::Sender<RunId>,
 }
 
 impl Shared {
-    pub(super) fn new(core: Core, guard: Guard, ledger: Ledger, sequence: u64) -> Self {
+    pub(super) fn new(core: Core, guard: Guard, journal: JournalSync, ledger: Ledger, sequence: u64) -> Self {
         Self {
             core,
             guard,
             inbox: Inbox::new(),
+            journal: Mutex::new(journal),
             ledger: Mutex::new(ledger),
             failed: OnceLock::new(),
-            sequence: AtomicU64::new(sequence),
+            written: AtomicU64::new(sequence),
+            synced: watch::channel(sequence).0,
             ready: Arc::new(Notify::new()),
             changed: broadcast::channel(CHANGES).0,
         }
@@ -56,14 +64,30 @@ impl Shared {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A commit is durable.
+    /// From now on this commit may be seen, although it is not durable.
+    pub(super) fn writing(&self, sequence: u64) {
+        self.written.store(sequence, Ordering::SeqCst);
+    }
+
+    /// All commits up to this one are durable.
     pub(super) fn synced(&self, sequence: u64) {
-        self.sequence.store(sequence, Ordering::Relaxed);
+        self.synced.send_replace(sequence);
     }
 
     /// The last durable commit.
     pub(super) fn sequence(&self) -> u64 {
-        self.sequence.load(Ordering::Relaxed)
+        *self.synced.borrow()
+    }
+
+    /// Returns when everything that its caller has read is durable: what is told to somebody may not be lost.
+    pub(super) async fn durable(&self) -> Result<(), Error> {
+        let seen = self.written.load(Ordering::SeqCst);
+        if self.sequence() >= seen {
+            return Ok(());
+        }
+        let mut synced = self.synced.subscribe();
+        let answer = synced.wait_for(|synced| *synced >= seen || self.failed.get().is_some()).await;
+        if answer.is_ok_and(|synced| *synced >= seen) { Ok(()) } else { Err(self.failure()) }
     }
 
     /// Takes no more writes, for this reason.
@@ -75,7 +99,15 @@ impl Shared {
         tracing::error!(reason, "the store failed; nothing more is acknowledged");
         // The first reason is the one that tells.
         let _ = self.failed.set(reason);
+        // Whoever sleeps until a letter or a sync comes hears of it too.
+        self.inbox.close();
+        self.synced.send_modify(|_| {});
         self.wake(true, &[]);
+    }
+
+    /// Whether it takes no more writes.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.get().is_some()
     }
 
     /// Why writes are refused.

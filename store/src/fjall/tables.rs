@@ -17,6 +17,10 @@ const META: &[u8] = b"meta";
 /// The key of the number of the last commit: eight bytes.
 pub(super) const SEQUENCE: &[u8] = b"sequence";
 
+/// The key of the number of the last commit that was synced when this one was written: eight bytes. A batch has it if
+/// that was not the one before. Only the journals are asked for it.
+pub(super) const SYNCED: &[u8] = b"synced";
+
 /// The open database with everything that decoding needs.
 pub(super) struct Core {
     pub(super) database: Database,
@@ -48,10 +52,13 @@ impl Core {
         }
     }
 
-    /// A batch that carries its number.
-    pub(super) fn batch(&self, sequence: u64, changes: usize) -> OwnedWriteBatch {
-        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), changes + 1);
+    /// A batch that carries its number, and that of the last one that is synced.
+    pub(super) fn batch(&self, sequence: u64, synced: u64, changes: usize) -> OwnedWriteBatch {
+        let mut batch = OwnedWriteBatch::with_capacity(self.database.clone(), changes + 2);
         batch.insert(&self.keyspaces.meta, SEQUENCE, sequence.to_be_bytes());
+        if synced + 1 < sequence {
+            batch.insert(&self.keyspaces.meta, SYNCED, synced.to_be_bytes());
+        }
         batch
     }
 

@@ -1,18 +1,21 @@
-//! The one thread that writes.
+//! The one thread that judges and writes.
 //!
 //! ```text
-//! callers ──request, reply──► inbox ──all of them──► judged one after the other ──► one batch, synced
+//! callers ──request, reply──► inbox ──all of them──► judged one after the other ──► one batch, written
 //!                                                                                     │
-//!                    replies, wake-ups ◄── queue and readers learn of it ◄────────────┘
+//!      answers, wake-ups ◄── syncer: synced ◄── queue and state in memory follow it ◄─┘
 //! ```
 //!
-//! Nobody hears of anything before the sync. The first error of the database, or a panic here, is the end:
-//! whether the batch is there is not known, so everybody gets [`Error::Failed`] and nothing is tried again.
+//! The next batch is judged by what the last one has written, which need not be durable yet: syncs keep the order, so
+//! what follows from something is never there without it. But nobody hears of anything before its sync. The
+//! first error of the database, or a panic here, is the end: whether the batch is there is not known, so everybody
+//! gets [`Error::Failed`] and nothing is tried again.
 
 use super::inbox::Fetched;
 use super::seal::Mark;
 use super::shared::Shared;
 use super::space::Space;
+use super::syncer::{Flight, Syncer};
 use super::tables::failed;
 use super::{journals, tables::View};
 use crate::error::Error;
@@ -20,17 +23,18 @@ use crate::ledger::{Answer, Batch, Change, Request};
 use crate::store::{Claims, Session};
 use fjall::PersistMode;
 use punctual_clock::Clock;
-use punctual_faults::{Defect, crash_point, seeded};
+use punctual_faults::crash_point;
 use punctual_model::RunId;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Records in a batch after which no further request joins it. From 100 on a sync costs little for each;
+/// Records in a batch after which no further request joins it. From 100 on a commit costs little for each;
 /// beyond 500 the database stalls when it rotates its memtables (measured).
-const BATCH: usize = 512;
+pub(super) const BATCH: usize = 512;
 /// Bytes of runs in a batch after which no further request joins it. A record may have 64 KiB, and 512 of them 32
 /// MiB: eight memtables at once, and a sync for which everybody waits (400 callers with 60 kB each: half of them
 /// answered after 0.1 s instead of 0.3 s). So a batch has this and one request at most.
@@ -57,6 +61,10 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) space: Space,
+    pub(super) syncer: Arc<Syncer>,
+    /// The syncer's thread.
+    pub(super) syncing: JoinHandle<()>,
+    /// The last commit that was written.
     pub(super) sequence: u64,
     /// What the seal says, and when it was written.
     pub(super) sealed: (u64, Duration),
@@ -72,21 +80,26 @@ impl Writer {
             let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
             Err(Error::Failed { reason: format!("the writer panicked: {text}") })
         });
-        match end {
-            Ok(()) => self.shared.guard.stopped_at(self.sequence),
-            Err(error) => self.shared.fail(&error),
+        if let Err(error) = &end {
+            self.shared.fail(error);
+        }
+        self.syncer.close();
+        // Its panics were caught and told already.
+        let _ = self.syncing.join();
+        if !self.shared.has_failed() {
+            self.shared.guard.stopped_at(self.sequence);
         }
         // Whoever waits hears of it; after this nobody gets in.
         self.shared.inbox.close();
         self.shared.inbox.fetch(&mut backlog, None);
+        let mut pending = Pending::default();
         for letter in backlog {
-            let error = self.shared.failure();
             match letter {
-                Letter::Write(_, reply) => drop(reply.send(Err(error))),
-                Letter::Claim { reply, .. } => drop(reply.send(Err(error))),
-                Letter::Release { reply, .. } => drop(reply.send(Err(error))),
+                Letter::Write(_, reply) => pending.answers.push((reply, Err(self.shared.failure()))),
+                claim => pending.claims.push(claim),
             }
         }
+        pending.refuse(&self.shared.failure());
     }
 
     fn work(&mut self, backlog: &mut VecDeque<Letter>) -> Result<(), Error> {
@@ -97,14 +110,17 @@ impl Writer {
                 match self.shared.inbox.fetch(backlog, patience) {
                     Fetched::Some => {}
                     Fetched::None => self.seal()?,
-                    Fetched::Closed => return self.seal(),
+                    Fetched::Closed => return Ok(()),
                 }
+            }
+            if self.shared.has_failed() {
+                return Err(self.shared.failure());
             }
             if !backlog.is_empty() {
                 self.serve(backlog)?;
             }
             let due = self.clock.monotonic().saturating_sub(self.sealed.1) >= SEAL_EVERY;
-            if due && self.sealed.0 < self.sequence {
+            if due && self.sealed.0 < self.shared.sequence() {
                 self.seal()?;
             }
         }
@@ -114,28 +130,30 @@ impl Writer {
     fn serve(&mut self, backlog: &mut VecDeque<Letter>) -> Result<(), Error> {
         let shared = Arc::clone(&self.shared);
         let mut view = shared.core.view();
-        let mut pending = Pending { answers: Vec::new(), claims: Vec::new() };
-        let outcome = self.judge_and_commit(backlog, &mut view, &mut pending);
-        if let Err(error) = outcome {
-            pending.refuse(&error);
-            return Err(error);
-        }
-        for (reply, answer) in pending.answers {
-            // A caller that went away has lost only the answer.
-            drop(reply.send(answer));
-        }
-        for claim in pending.claims {
-            self.serve_claim(claim, &view)?;
-        }
-        Ok(())
+        let mut pending = Pending::default();
+        let flight = match self.judge_and_write(backlog, &mut view, &mut pending) {
+            Ok((records, begun, changed)) => {
+                let answers = std::mem::take(&mut pending.answers);
+                Flight { sequence: self.sequence, records, begun, answers, changed }
+            }
+            Err(error) => {
+                pending.refuse(&error);
+                return Err(error);
+            }
+        };
+        // A claim is nothing that could be lost; a run that is claimed starts by a write that comes after its own.
+        let served = pending.claims.into_iter().try_for_each(|claim| self.serve_claim(claim, &view));
+        self.syncer.send(flight).and(served)
     }
 
-    fn judge_and_commit(
+    /// Judges a batch, writes it, and lets the queue and the state in memory follow. Answers how many records that
+    /// were, when it was written, and whose waiters have to hear of it.
+    fn judge_and_write(
         &mut self,
         backlog: &mut VecDeque<Letter>,
         view: &mut View<'_>,
         pending: &mut Pending,
-    ) -> Result<(), Error> {
+    ) -> Result<(usize, Duration, Vec<RunId>), Error> {
         let mut batch = Batch::new();
         let mut records = 0;
         let now = self.clock.now();
@@ -165,34 +183,33 @@ impl Writer {
             pending.answers.push((reply, answer));
             fatal.map_or(Ok(()), Err)?;
         }
+        let begun = self.clock.monotonic();
         if !batch.is_empty() {
-            batch.commits().try_for_each(|changes| self.commit(changes))?;
+            batch.commits().try_for_each(|changes| self.write(changes))?;
             view.refresh();
         }
         let settled = self.shared.ledger()?.settle(batch, view)?;
-        self.shared.wake(settled.ready, &settled.changed);
-        Ok(())
+        self.shared.wake(settled.ready, &[]);
+        Ok((records, begun, settled.changed))
     }
 
-    fn commit<'a>(&mut self, changes: impl Iterator<Item = Change<'a>> + Clone) -> Result<(), Error> {
+    fn write<'a>(&mut self, changes: impl Iterator<Item = Change<'a>> + Clone) -> Result<(), Error> {
         let core = &self.shared.core;
         let sequence = self.sequence + 1;
-        let mut write = core.batch(sequence, changes.clone().count());
+        let mut write = core.batch(sequence, self.shared.sequence(), changes.clone().count());
         for change in changes.clone() {
             core.add(&mut write, &change)?;
         }
-        // The database's own default would leave this to the kernel, and lose it with the power.
-        let durability =
-            if seeded(Defect::AnswerBeforeSync) { PersistMode::Buffer } else { PersistMode::SyncData };
         crash_point("store.before_commit");
-        let begun = self.clock.monotonic();
-        write.durability(Some(durability)).commit().map_err(failed)?;
-        let took = self.clock.monotonic().saturating_sub(begun);
-        crash_point("store.after_commit");
-        self.shared.ledger()?.committed(took);
+        self.shared.writing(sequence);
+        // Into the journal's file; the syncer sees to it that it stays there.
+        if let Err(error) = write.durability(Some(PersistMode::Buffer)).commit() {
+            // Nobody has seen any of it: the database shows what is in its journal.
+            self.shared.writing(self.sequence);
+            return Err(failed(error));
+        }
         changes.for_each(|change| core.took(&change));
         self.sequence = sequence;
-        self.shared.synced(sequence);
         Ok(())
     }
 
@@ -224,19 +241,21 @@ impl Writer {
 
     fn seal(&mut self) -> Result<(), Error> {
         let database = self.shared.guard.directory.database();
+        let sequence = self.shared.sequence();
         let mark = journals::range(&database).and_then(|journals| {
-            let mark = Mark { sequence: self.sequence, journals, clean: false };
+            let mark = Mark { sequence, journals, clean: false };
             crash_point("store.before_seal");
             self.shared.guard.write_seal(mark)
         });
         crash_point("store.after_seal");
         mark.map_err(|error| Error::Failed { reason: format!("failed to write the seal: {error}") })?;
-        self.sealed = (self.sequence, self.clock.monotonic());
+        self.sealed = (sequence, self.clock.monotonic());
         Ok(())
     }
 }
 
-/// What is answered once the batch is durable.
+/// What is answered once the batch is durable, and the claims that came with it.
+#[derive(Default)]
 struct Pending {
     answers: Vec<(Reply<Answer>, Result<Answer, Error>)>,
     claims: Vec<Letter>,

@@ -188,6 +188,100 @@ async fn the_first_error_of_the_database_is_the_end_for_every_writer() {
     assert_eq!(store.stats().sequence, sequence);
 }
 
+/// Three runs are more than the writer syncs by itself.
+fn three(first: u64) -> Vec<Run> {
+    (first..first + 3).map(run).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::await_holding_lock, reason = "it is what holds the sync up")]
+async fn during_a_sync_the_next_batch_is_judged_and_nobody_hears_of_either() {
+    let bench = Arc::new(bench().await);
+    let journal = bench.store.shared.journal.lock().unwrap();
+    let before = bench.store.stats().sequence;
+    let ask = |first| {
+        let bench = bench.clone();
+        tokio::spawn(async move { bench.store.enqueue(&bench.session, three(first), 0).await })
+    };
+    // The second builds on the first; a claim comes after both, and gives them out.
+    let first = ask(100);
+    while bench.store.stats().waiting < 3 {
+        tokio::task::yield_now().await;
+    }
+    let second = ask(103);
+    while bench.store.stats().waiting < 6 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bench.store.claim(&bench.session, 10).await.unwrap().claims.len(), 6);
+    let reader = {
+        let bench = bench.clone();
+        tokio::spawn(async move { bench.store.run(RunId::new(104).unwrap()).await })
+    };
+    let listing = {
+        let bench = bench.clone();
+        tokio::spawn(async move { bench.store.runs(&RunFilter { limit: 10, ..RunFilter::default() }).await })
+    };
+    // Another claim has gone through the writer meanwhile: who was going to be answered early would have been.
+    assert_eq!(bench.store.claim(&bench.session, 10).await.unwrap().claims.len(), 0);
+    assert!(!first.is_finished() && !second.is_finished() && !reader.is_finished() && !listing.is_finished());
+    assert_eq!(bench.store.stats().sequence, before);
+    drop(journal);
+    assert_eq!(first.await.unwrap().unwrap().len(), 3);
+    assert_eq!(second.await.unwrap().unwrap().len(), 3);
+    assert!(reader.await.unwrap().unwrap().is_some());
+    assert_eq!(listing.await.unwrap().unwrap().items.len(), 6);
+    assert_eq!(bench.store.stats().sequence, before + 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::await_holding_lock, reason = "it is what holds the sync up")]
+async fn a_sync_that_fails_is_the_end_for_all_that_was_written_and_for_who_has_read_it() {
+    for together in [false, true] {
+        let bench = Arc::new(bench().await);
+        bench.enqueue(99).await.unwrap();
+        let sequence = bench.store.stats().sequence;
+        let mut journal = bench.store.shared.journal.lock().unwrap();
+        let ask = |runs: Vec<Run>| {
+            let bench = bench.clone();
+            tokio::spawn(async move { bench.store.enqueue(&bench.session, runs, 0).await })
+        };
+        let mut asked = vec![ask(if together { three(100) } else { vec![run(100)] })];
+        let patience = |asked: u64| {
+            let bench = bench.clone();
+            async move {
+                while bench.store.stats().waiting < 1 + asked {
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        patience(if together { 3 } else { 1 }).await;
+        if together {
+            asked.push(ask(three(103)));
+            patience(6).await;
+        }
+        let reader = {
+            let bench = bench.clone();
+            tokio::spawn(async move { bench.store.run(RunId::new(100).unwrap()).await })
+        };
+        journal.break_down();
+        drop(journal);
+        for asked in asked {
+            let answer = asked.await.unwrap();
+            assert!(matches!(answer, Err(Error::Failed { .. })), "{answer:?}");
+        }
+        let read = reader.await.unwrap();
+        assert!(matches!(read, Err(Error::Failed { .. })), "{read:?}");
+        assert!(matches!(bench.enqueue(110).await, Err(Error::Failed { .. })));
+        assert_eq!(bench.store.stats().sequence, sequence);
+        let Ok(Bench { _folder, path, clock, store, .. }) = Arc::try_unwrap(bench) else { panic!("shared") };
+        drop(store);
+        let mark = Seal::open(&path.join("seal")).unwrap().unwrap().mark();
+        assert!(!mark.clean && mark.sequence <= sequence, "{mark:?}");
+        let store = open(&path, &clock, FreeSpace::Bytes(0));
+        assert!(store.run(RunId::new(99).unwrap()).await.unwrap().is_some());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_of_the_writer_answers_everybody_who_waits() {
     let bench = Arc::new(bench().await);
