@@ -8,7 +8,6 @@
 //! A commit is under way at most [`IN_FLIGHT`] times; what comes meanwhile goes together into the next one, so
 //! nothing waits while there is nothing to wait for.
 
-use crate::attempt;
 use crate::driver::Handle;
 use crate::engine::Engine;
 use crate::error::Error;
@@ -115,7 +114,6 @@ async fn write(engine: &Arc<Engine>, batch: Vec<End>) {
 fn settle(engine: &Arc<Engine>, batch: Vec<End>, answers: Vec<EdgeAnswer>) {
     let mut left = Vec::with_capacity(batch.len());
     let mut waiting = false;
-    let mut stopped = Vec::new();
     engine.counting.change(|counters| {
         for (end, answer) in batch.into_iter().zip(answers) {
             let applied = matches!(answer, EdgeAnswer::Applied(_));
@@ -149,21 +147,12 @@ fn settle(engine: &Arc<Engine>, batch: Vec<End>, answers: Vec<EdgeAnswer>) {
             }
             if let Some(run) = &run {
                 waiting |= run.state().is_waiting();
-                // It was to go on, and somebody had asked for its end in that moment: its hooks were not told.
-                let went_on = matches!(end.edge.event, RunEvent::Restarting { .. } | RunEvent::Interrupted);
-                if went_on && run.state().is_terminal() && !engine.hooks.is_empty() {
-                    stopped.push(run.clone());
-                }
                 end.span.in_scope(|| tell(run, end.edge.patch.outcome.as_ref(), end.took));
             }
             left.push((end.working, run.map(Arc::new)));
         }
     });
     engine.registry.leave(left.into_iter());
-    for run in stopped {
-        let telling = Arc::clone(engine);
-        tokio::spawn(async move { attempt::tell_hooks(&telling, run).await });
-    }
     if waiting {
         engine.wake.notify_one();
     }

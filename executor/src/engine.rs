@@ -41,6 +41,8 @@ pub(crate) struct Engine {
     pub(crate) ends: mpsc::UnboundedSender<End>,
     /// Makes the claimer look.
     pub(crate) wake: Arc<Notify>,
+    /// Makes the teller look.
+    pub(crate) untold: Notify,
     /// No more claims.
     pub(crate) stopping: Flag,
     /// Nothing is recorded any more: the store has failed, or nobody wants it.
@@ -80,6 +82,7 @@ impl Engine {
             counting,
             ends,
             wake,
+            untold: Notify::new(),
             stopping,
             over,
             error,

@@ -34,6 +34,7 @@ mod resume;
 pub mod scripted;
 mod seats;
 pub mod shim;
+mod teller;
 mod working;
 
 pub use counters::{Counters, Figures};

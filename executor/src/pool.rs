@@ -21,6 +21,7 @@ use crate::promises::{self, Promise};
 use crate::reservation::Reservation;
 use crate::resume;
 use crate::seats::Seat;
+use crate::teller;
 use async_trait::async_trait;
 use punctual_clock::Clock;
 use punctual_model::{CancelWhy, Run, RunId, RunState, Task};
@@ -55,6 +56,7 @@ impl Pool {
         if claimer.is_none() && !self.engine.stopping.is_raised() {
             let claiming = Claimer::new(Arc::clone(&self.engine), Arc::clone(&self.ready));
             *claimer = Some(self.engine.spawn("the claimer", claiming.run()));
+            self.engine.spawn("the teller", teller::run(Arc::clone(&self.engine)));
         }
     }
 

@@ -111,8 +111,7 @@ impl Run {
             RunState::Starting if life.attempt != self.life.attempt => self.started_at = Some(at),
             state if state.is_terminal() => {
                 self.finished_at = Some(at);
-                let was_to_go_on = matches!(event, RunEvent::Restarting { .. } | RunEvent::Interrupted);
-                if self.life.state.is_at_work() && !was_to_go_on {
+                if !self.life.ends_untold(event) {
                     self.local = Value::Null;
                 }
             }

@@ -271,6 +271,16 @@ impl Life {
     }
 }
 
+impl Life {
+    /// Whether a run that ends by this has hooks that were not told: whoever lives an attempt tells them of the end
+    /// that it makes before that is written, and nobody does of any other.
+    #[must_use]
+    pub fn ends_untold(self, event: RunEvent) -> bool {
+        let was_to_go_on = matches!(event, RunEvent::Restarting { .. } | RunEvent::Interrupted);
+        self.attempt > 0 && (self.state.is_waiting() || (self.state.is_at_work() && was_to_go_on))
+    }
+}
+
 impl StopWhy {
     /// How a run ends that was stopped for this.
     #[must_use]

@@ -264,6 +264,15 @@ impl RunStore for FaultyStore {
         self.inner.begun_before(epoch, after, limit).await
     }
 
+    async fn untold(&self, limit: usize) -> Result<Vec<RunId>, Error> {
+        self.alive()?;
+        self.inner.untold(limit).await
+    }
+
+    async fn told(&self, session: &Session, runs: Vec<RunId>) -> Result<(), Error> {
+        self.write("told", self.inner.told(session, runs)).await
+    }
+
     fn hints(&self) -> Hints {
         self.inner.hints()
     }

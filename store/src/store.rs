@@ -408,6 +408,15 @@ pub trait RunStore: Send + Sync {
     /// one: what an earlier session left.
     async fn begun_before(&self, epoch: u64, after: Option<RunId>, limit: usize) -> Result<Vec<Run>, Error>;
 
+    /// Up to `limit` runs, ascending by id, that had begun and then ended in other hands than those of an attempt, such
+    /// as canceled while they waited for their next one: whoever lives an attempt tells its hooks before it writes an
+    /// end, and of these ends nobody has said yet that they were [`Self::told`]. They stay for that across restarts, and
+    /// retention lets them be.
+    async fn untold(&self, limit: usize) -> Result<Vec<RunId>, Error>;
+
+    /// The hooks of these have heard of the end. Twice is harmless, and so are runs that nobody had to be told of.
+    async fn told(&self, session: &Session, runs: Vec<RunId>) -> Result<(), Error>;
+
     /// Wake-ups: hints to look, nothing to rely on.
     fn hints(&self) -> Hints;
 }

@@ -273,6 +273,14 @@ impl RunStore for Watched {
         self.inner.begun_before(epoch, after, limit).await
     }
 
+    async fn untold(&self, limit: usize) -> Result<Vec<RunId>, Error> {
+        self.inner.untold(limit).await
+    }
+
+    async fn told(&self, session: &Session, runs: Vec<RunId>) -> Result<(), Error> {
+        self.heard(self.inner.told(session, runs).await)
+    }
+
     fn hints(&self) -> Hints {
         self.inner.hints()
     }

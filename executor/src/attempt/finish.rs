@@ -34,20 +34,20 @@ pub(crate) async fn ending_lost(engine: &Arc<Engine>, attempt: &Attempt, event: 
 
 /// The same for a run that has ended in other hands than those of an attempt: canceled or replaced while it waited
 /// for its next one. Its record has kept what they had stored. One that never began owes its hooks nothing.
-pub(crate) async fn tell_hooks(engine: &Arc<Engine>, run: Run) {
+pub(crate) async fn tell_hooks(engine: &Arc<Engine>, run: Run) -> Result<(), punctual_store::Error> {
     if engine.hooks.is_empty() || run.life.attempt == 0 || !run.state().is_terminal() {
-        return;
+        return Ok(());
     }
-    match engine.store.task_revision(run.task, run.revision).await {
-        Ok(Some(task)) => {
+    match engine.store.task_revision(run.task, run.revision).await? {
+        Some(task) => {
             let state = run.state();
             apart(engine, &Attempt::new(Arc::new(run), task), state).await;
         }
-        Ok(None) => {
+        None => {
             tracing::warn!(run.id = %run.id, "the definition of an ended run is gone; its hooks hear nothing");
         }
-        Err(error) => tracing::warn!(run.id = %run.id, %error, "hooks of an ended run hear nothing"),
     }
+    Ok(())
 }
 
 async fn apart(engine: &Arc<Engine>, attempt: &Attempt, state: RunState) {

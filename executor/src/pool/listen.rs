@@ -1,7 +1,6 @@
 //! Hears of runs that another hand has ended or asked to stop: canceled while they waited, replaced, deleted.
 //! Hints only: each makes somebody look into the store.
 
-use crate::attempt;
 use crate::engine::Engine;
 use crate::working::Order;
 use punctual_model::{RunId, RunState, StopWhy};
@@ -18,15 +17,16 @@ pub(super) async fn run(engine: Arc<Engine>, mut changed: broadcast::Receiver<Ru
             heard = changed.recv() => heard,
         };
         let changed_runs = match heard {
-            // One that is not at work here may have been, and have hooks that are to hear of its end.
             Ok(run) => {
                 let here = engine.registry.look(run);
-                if here || !engine.hooks.is_empty() { vec![run] } else { Vec::new() }
+                if here { vec![run] } else { Vec::new() }
             }
             // Some hints were missed: look at everything.
             Err(RecvError::Lagged(_)) => engine.registry.look_all(),
             Err(RecvError::Closed) => return,
         };
+        // One that is not at work here may have been, and have hooks that are to hear of its end.
+        engine.untold.notify_one();
         for run in changed_runs {
             match engine.store.run(run).await {
                 Ok(Some(run)) => match run.state() {
@@ -38,8 +38,6 @@ pub(super) async fn run(engine: Arc<Engine>, mut changed: broadcast::Receiver<Ru
                     // record of it would be taken.
                     state if state.is_terminal() => {
                         engine.registry.order(run.id, Order::Abandon);
-                        let telling = Arc::clone(&engine);
-                        tokio::spawn(async move { attempt::tell_hooks(&telling, run).await });
                     }
                     _ => {}
                 },

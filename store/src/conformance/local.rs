@@ -62,3 +62,41 @@ pub async fn what_hooks_have_stored_outlives_an_end_that_no_attempt_made(subject
         assert_eq!((run.state(), run.local), (RunState::Canceled { why: CancelWhy::Asked }, local.clone()));
     }
 }
+
+/// Who has to tell them finds those runs after a restart, without looking through the history, until they are told.
+pub async fn an_end_that_no_attempt_made_is_kept_in_mind_until_it_is_told(subject: &mut dyn Subject) {
+    let mut scene = Scene::new(subject).await;
+    let task = scene.task_with("a", |spec| spec.retention.runs = 0).await;
+    let later = scene.at(3_600);
+    let (waiting, stopped, ended) =
+        (scene.at_work(&task).await, scene.at_work(&task).await, scene.at_work(&task).await);
+    scene.happens(&waiting, RunEvent::Restarting { at: later }).await;
+    scene.cancel(stopped.id).await;
+    assert!(scene.store().untold(9).await.unwrap().is_empty(), "neither has ended");
+    scene.happens(&stopped, RunEvent::Restarting { at: later }).await;
+    scene.happens(&ended, RunEvent::Failed).await;
+    let fresh = scene.queued(&task).await;
+    scene.cancel(fresh.id).await;
+    scene.cancel(waiting.id).await;
+    for _ in 0..2 {
+        assert_eq!(scene.store().untold(9).await.unwrap(), [waiting.id, stopped.id]);
+        scene.reopen().await;
+    }
+    assert_eq!(scene.store().untold(1).await.unwrap(), [waiting.id]);
+    assert!(scene.store().deleted_with_open_runs().await.unwrap().is_empty());
+    let session = scene.session.clone();
+    let mut pruned = scene.store().prune(&session, task.id, 9).await.unwrap().runs;
+    pruned.sort_unstable();
+    assert_eq!(pruned, [ended.id, fresh.id], "what is to be told has to be there");
+    for _ in 0..2 {
+        scene.store().told(&session, vec![waiting.id, ended.id]).await.unwrap();
+        assert_eq!(scene.store().untold(9).await.unwrap(), [stopped.id]);
+    }
+    scene.store().told(&session, vec![stopped.id]).await.unwrap();
+    scene.reopen().await;
+    assert!(scene.store().untold(9).await.unwrap().is_empty());
+    let session = scene.session.clone();
+    let mut pruned = scene.store().prune(&session, task.id, 9).await.unwrap().runs;
+    pruned.sort_unstable();
+    assert_eq!(pruned, [waiting.id, stopped.id]);
+}

@@ -107,6 +107,7 @@ macro_rules! conformance {
             follow_ups: runs_that_tell_of_others_are_kept_apart_and_end_with_their_task;
             local: what_the_executor_has_to_find_again_is_written_at_once_and_goes_with_the_end;
             local: what_hooks_have_stored_outlives_an_end_that_no_attempt_made;
+            local: an_end_that_no_attempt_made_is_kept_in_mind_until_it_is_told;
             lives: a_run_that_grows_too_large_can_still_end;
             lives: unfinished_runs_are_told_apart_by_whether_they_began;
             lives: ts14_ts16_runs_are_listed_by_task_state_and_time_from_either_end;

@@ -345,6 +345,10 @@ impl<'a> World<'a> {
 
     async fn prune(&mut self, b: u16) {
         let task = self.tasks[usize::from(b) % self.tasks.len()].id;
+        // What is to be told is kept, whatever its age.
+        let store = self.scene.store();
+        let untold = store.untold(usize::MAX).await.unwrap();
+        store.told(&self.scene.session, untold).await.unwrap();
         let pruned = self.scene.store().prune(&self.scene.session, task, usize::from(b % 7)).await.unwrap();
         for id in pruned.runs {
             let gone = self.runs.remove(&id).unwrap();

@@ -304,6 +304,14 @@ impl RunStore for FjallStore {
         Ok(self.shared.peek().begun_before(epoch, after, limit))
     }
 
+    async fn untold(&self, limit: usize) -> Result<Vec<RunId>, Error> {
+        Ok(self.shared.peek().untold(limit))
+    }
+
+    async fn told(&self, session: &Session, runs: Vec<RunId>) -> Result<(), Error> {
+        answer!(self, Told, Request::Told { session: session.clone(), runs })
+    }
+
     fn hints(&self) -> Hints {
         self.shared.hints()
     }

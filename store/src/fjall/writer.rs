@@ -289,6 +289,7 @@ fn weight(request: &Request) -> usize {
         Request::Enqueue { runs, .. } => runs.len(),
         Request::Transition { edges, .. } => edges.len(),
         Request::Cancel { runs, .. } => runs.len(),
+        Request::Told { runs, .. } => runs.len(),
         Request::CancelWaiting { max, .. } | Request::Prune { max, .. } => *max,
     }
 }

@@ -66,6 +66,10 @@ pub(super) enum Effect {
     Closed(TaskId),
     /// A run ended, or shall stop, by another hand than the one that runs it.
     Changed(RunId),
+    /// A run has ended, and its hooks are to be told.
+    Untold(OpenKey),
+    /// They were.
+    Told(RunId),
     /// A step of a run's life that is counted.
     Counts(TaskId, Step),
     /// So many dues were missed.
@@ -195,6 +199,19 @@ impl Batch {
         }
         self.bytes += super::size::of_run(&after);
         self.runs.insert(id, Some(after));
+    }
+
+    /// Marks a run that has ended: its hooks are to be told.
+    pub(super) fn owe(&mut self, ended: &Run) {
+        let key = OpenKey::untold(ended);
+        self.open.insert(key, Some(OpenMark::of(ended)));
+        self.effects.extend([Effect::Untold(key), Effect::Changed(ended.id)]);
+    }
+
+    /// Takes that mark away.
+    pub(super) fn told(&mut self, key: OpenKey) {
+        self.open.insert(key, None);
+        self.effects.push(Effect::Told(key.run));
     }
 
     /// Removes what is left of a run that ended.

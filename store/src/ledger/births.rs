@@ -124,7 +124,11 @@ impl<T: Tables> Court<'_, T> {
         }
         size::fit(&mut after, self.now);
         self.put_run(Some(run), Arc::new(after.clone()))?;
-        self.batch.effects.push(Effect::Changed(run.id));
+        if after.state().is_terminal() && run.life.ends_untold(RunEvent::Canceled { why }) {
+            self.batch.owe(&after);
+        } else {
+            self.batch.effects.push(Effect::Changed(run.id));
+        }
         Ok(after)
     }
 }

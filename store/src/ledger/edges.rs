@@ -26,7 +26,7 @@ impl<T: Tables> Court<'_, T> {
 
     fn step(&mut self, session: &Session, edge: Edge) -> Result<EdgeAnswer, Error> {
         let Some(run) = self.run(edge.run)? else { return Ok(EdgeAnswer::Unknown) };
-        let edge_at = edge.at;
+        let (edge_at, event) = (edge.at, edge.event);
         match self.stepped(session, &run, edge)? {
             Some(mut after) => {
                 let ends = after.state().is_terminal() && !run.state().is_terminal();
@@ -40,7 +40,11 @@ impl<T: Tables> Court<'_, T> {
                 }
                 let task = after.task;
                 let answer = view(after.clone(), self.now);
-                self.put_run(Some(&run), Arc::new(after))?;
+                let after = Arc::new(after);
+                self.put_run(Some(&run), Arc::clone(&after))?;
+                if ends && run.life.ends_untold(event) {
+                    self.batch.owe(&after);
+                }
                 // In the same commit as the end that it is about, which happens once: so there is exactly one.
                 if let Some(follow_up) = follow_up {
                     self.put_run(None, Arc::new(follow_up))?;
@@ -161,6 +165,20 @@ impl<T: Tables> Court<'_, T> {
             });
         }
         Ok(answers)
+    }
+
+    pub(super) fn told(&mut self, runs: Vec<RunId>) {
+        for key in runs.into_iter().filter_map(|run| self.ledger.untold.get(&run).copied()) {
+            self.batch.told(key);
+        }
+    }
+
+    /// Whether hooks of an ended run are to be told.
+    pub(super) fn is_untold(&self, run: &Run) -> bool {
+        match self.batch.open.get(&OpenKey::untold(run)) {
+            Some(mark) => mark.is_some(),
+            None => self.ledger.untold.contains_key(&run.id),
+        }
     }
 
     pub(super) fn cancel_waiting(

@@ -97,7 +97,7 @@ impl<T: Tables> Court<'_, T> {
         let is_old = |since| self.now.duration_since(since) > limit;
         let too_old = is_old(run.finished_at.unwrap_or(run.accepted_at));
         let keyed = run.idempotency_key.is_some() && self.now.duration_since(run.accepted_at) < KEY_AGE;
-        if keyed {
+        if keyed || self.is_untold(run) {
             Fate::Kept
         } else if over || too_old {
             Fate::Removed

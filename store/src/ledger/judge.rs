@@ -61,6 +61,11 @@ impl Ledger {
                 court.check(&session)?;
                 court.cancel_waiting(task, why, max).map(Answer::WaitingCanceled)
             }
+            Request::Told { session, runs } => {
+                court.check(&session)?;
+                court.told(runs);
+                Ok(Answer::Told(()))
+            }
             Request::Prune { session, task, max } => {
                 court.check(&session)?;
                 court.prune(task, max).map(Answer::Pruned)

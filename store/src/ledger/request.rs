@@ -18,6 +18,7 @@ pub enum Request {
     Transition { session: Session, edges: Vec<Edge> },
     Cancel { session: Session, runs: Vec<(RunId, CancelWhy)> },
     CancelWaiting { session: Session, task: TaskId, why: CancelWhy, max: usize },
+    Told { session: Session, runs: Vec<RunId> },
     Prune { session: Session, task: TaskId, max: usize },
 }
 
@@ -34,6 +35,7 @@ impl Request {
             | Self::Transition { .. }
             | Self::Cancel { .. }
             | Self::CancelWaiting { .. }
+            | Self::Told { .. }
             | Self::Prune { .. } => false,
         }
     }
@@ -52,5 +54,6 @@ pub enum Answer {
     Transitioned(Vec<EdgeAnswer>),
     Canceled(Vec<CancelAnswer>),
     WaitingCanceled(Vec<Run>),
+    Told(()),
     Pruned(Pruned),
 }

@@ -5,7 +5,7 @@ use super::batch::{Batch, Effect, SessionState};
 use super::fresh::FreshRuns;
 use super::heads::KnownHeads;
 use super::read::{absent, view};
-use super::tables::{Digest, Head, HeadStatus, Meta, OpenKey, OpenMark, Tables};
+use super::tables::{Digest, Head, HeadStatus, LaneKind, Meta, OpenKey, OpenMark, Tables};
 use crate::error::Error;
 use crate::queue::{FRONT, Item, Queue};
 use crate::store::{Claim, Claims, Session, SoftNote, StoreStats};
@@ -47,6 +47,8 @@ pub struct Ledger {
     late_notes: Vec<SoftNote>,
     pub(super) judged: BTreeSet<RunId>,
     overgrown: BTreeSet<TaskId>,
+    /// Ended runs whose hooks are to be told.
+    pub(super) untold: BTreeMap<RunId, OpenKey>,
     commits: u64,
     requests: u64,
     tallies: Tallies,
@@ -82,6 +84,7 @@ impl Ledger {
             late_notes: Vec::new(),
             judged: BTreeSet::new(),
             overgrown: BTreeSet::new(),
+            untold: BTreeMap::new(),
             commits: 0,
             requests: 0,
             tallies: Tallies::default(),
@@ -127,6 +130,10 @@ impl Ledger {
         mark: OpenMark,
         current: &mut Option<(TaskId, Option<Head>)>,
     ) -> Result<(), Error> {
+        if key.lane.kind == LaneKind::Untold {
+            self.untold.insert(key.run, key);
+            return Ok(());
+        }
         let task = key.lane.task;
         if current.as_ref().is_none_or(|(id, _)| *id != task) {
             let next = (task, absent(tables.head(task))?);
@@ -207,6 +214,8 @@ impl Ledger {
                 }
                 Effect::Closed(task) => self.queue.close(task),
                 Effect::Changed(run) => changed.push(run),
+                Effect::Untold(key) => drop(self.untold.insert(key.run, key)),
+                Effect::Told(run) => drop(self.untold.remove(&run)),
                 Effect::Missed(count) => self.tallies.missed_dues += count,
                 Effect::Counts(task, step) => {
                     // A head that cannot be read costs the type's name, never the count.
@@ -392,6 +401,12 @@ impl Ledger {
     pub fn begun_before(&self, epoch: u64, after: Option<RunId>, limit: usize) -> Vec<Run> {
         let all = self.at_work.values().filter(|run| run.life.epoch < epoch);
         all.filter(|run| Some(run.id) > after).take(limit).map(|run| Run::clone(run)).collect()
+    }
+
+    /// As [`crate::RunStore::untold`].
+    #[must_use]
+    pub fn untold(&self, limit: usize) -> Vec<RunId> {
+        self.untold.keys().copied().take(limit).collect()
     }
 
     /// The runs at work, ascending by id, with what was noted of them.

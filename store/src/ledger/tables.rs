@@ -231,11 +231,20 @@ pub enum LaneKind {
     CatchUp = 2,
     /// Runs that tell of the ends of others. No limit of the task holds for them, and they count for none.
     FollowUp = 3,
+    /// No lane of the queue, and none of its runs waits: they have ended, and their hooks may not have heard of it
+    /// ([`crate::RunStore::untold`]).
+    Untold = 4,
 }
 
 impl LaneKind {
-    /// All of them, in order.
+    /// The lanes of the queue, in order.
     pub const ALL: [Self; 4] = [Self::Regular, Self::Forced, Self::CatchUp, Self::FollowUp];
+
+    /// The one with this number in the index.
+    #[must_use]
+    pub fn numbered(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().chain([Self::Untold]).find(|kind| *kind as u8 == number)
+    }
 
     /// Whether limits hold for its runs, and count them.
     #[must_use]
@@ -270,7 +279,8 @@ impl Lane {
 }
 
 /// Key of the open index, in the order (task, kind, ready, run). Every unfinished run has exactly one entry,
-/// whose key follows from its record ([`OpenKey::of`]); a run that ended has none.
+/// whose key follows from its record ([`OpenKey::of`]); a run that ended has none, or one as long as its hooks are to
+/// be told ([`OpenKey::untold`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OpenKey {
     /// Where it waits, waited, or would wait.
@@ -286,6 +296,13 @@ impl OpenKey {
     #[must_use]
     pub fn of(run: &Run) -> Self {
         Self { lane: Lane::of(run), ready: run.ready_at(), run: run.id }
+    }
+
+    /// The key of a run that has ended and whose hooks are to be told.
+    #[must_use]
+    pub fn untold(run: &Run) -> Self {
+        let lane = Lane { task: run.task, kind: LaneKind::Untold };
+        Self { lane, ready: run.ready_at(), run: run.id }
     }
 }
 

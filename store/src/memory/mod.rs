@@ -305,6 +305,14 @@ impl RunStore for MemoryStore {
         Ok(self.open()?.ledger.begun_before(epoch, after, limit))
     }
 
+    async fn untold(&self, limit: usize) -> Result<Vec<RunId>, Error> {
+        Ok(self.open()?.ledger.untold(limit))
+    }
+
+    async fn told(&self, session: &Session, runs: Vec<RunId>) -> Result<(), Error> {
+        answer!(self.write(Request::Told { session: session.clone(), runs }), Told)
+    }
+
     fn hints(&self) -> Hints {
         Hints { ready: Arc::clone(&self.ready), changed: self.changed.subscribe() }
     }

@@ -168,7 +168,7 @@ impl TaskQueue {
         }
         let serial = limits.serial && regular + catch_up > 0;
         match kind {
-            LaneKind::Forced | LaneKind::FollowUp => false,
+            LaneKind::Forced | LaneKind::FollowUp | LaneKind::Untold => false,
             LaneKind::CatchUp => serial || catch_up >= limits.catch_up_rate,
             LaneKind::Regular => serial || (limits.serial && self.has_ready(LaneKind::CatchUp, now)),
         }

@@ -327,6 +327,31 @@ async fn the_end_of_a_run_that_waits_is_told_with_what_was_stored_before_the_nod
     }
 }
 
+/// The node dies between the end and its hooks, or while they are at work, once and again: they hear of it until they
+/// have done their part, and then no more.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_run_that_waited_is_told_by_the_next_node_if_this_one_dies_before_that_is_done() {
+    let (bench, log) = with([("prestart", Does::Store("token")), ("stop", Does::Take(seconds(60)))]).await;
+    bench.acts([Act::Exit(1)]);
+    let task = bench.task(spec().restart(restarts(5))).await;
+    let id = bench.go(&task).await.id();
+    bench.settle().await;
+    told(&log);
+    bench.pool.cancel(id, CancelWhy::Asked).await.unwrap();
+    let bench = bench.crash().await;
+    bench.settle().await;
+    assert_eq!(told(&log), ["a stop canceledtoken"], "the end was durable, and it was not told");
+    let bench = bench.crash().await;
+    bench.pass(seconds(30)).await;
+    let bench = bench.restart().await;
+    bench.pass(seconds(61)).await;
+    assert_eq!(told(&log), ["a stop canceledtoken", "a stop canceledtoken", "a stop over"]);
+    let bench = bench.crash().await;
+    bench.pass(seconds(1000)).await;
+    assert_eq!(told(&log), [""; 0]);
+    assert_eq!(bench.state(id).await, RunState::Canceled { why: CancelWhy::Asked });
+}
+
 #[tokio::test(start_paused = true)]
 async fn hooks_hear_of_the_loss_of_an_attempt_that_nobody_found_again() {
     let (bench, log) = with([("prestart", Does::Store("token"))]).await;
