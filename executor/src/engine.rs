@@ -14,7 +14,7 @@ use crate::registry::Registry;
 use crate::seats::Seats;
 use crate::working::Order;
 use punctual_clock::{Chance, Clock};
-use punctual_model::{RunId, Task};
+use punctual_model::{RunId, RunState, StopWhy, Task};
 use punctual_store::{Session, Store};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -122,6 +122,21 @@ impl Engine {
     /// Begins an attempt as a task of its own.
     pub(crate) fn begin(self: &Arc<Self>, job: Job) {
         tokio::spawn(attempt::live(Arc::clone(self), job));
+    }
+
+    /// Tells the attempt of a run to stop, which is durable. One that is not here is still to come if the record says
+    /// so; else it has left while the stop was on its way, and nothing is to be remembered for it.
+    pub(crate) async fn stop_run(&self, run: RunId, why: StopWhy) {
+        if self.registry.stop(run, why) {
+            return;
+        }
+        match self.store.run(run).await {
+            Ok(Some(record))
+                if matches!(record.state(), RunState::Stopping { .. })
+                    && record.life.epoch == self.session.epoch => {}
+            Ok(_) => self.registry.forget_stop(run),
+            Err(error) => tracing::warn!(run.id = %run, %error, "a run that is to stop could not be read"),
+        }
     }
 
     /// Why nothing is recorded any more, if so.

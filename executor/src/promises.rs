@@ -117,7 +117,7 @@ pub(crate) async fn cancel(engine: &Engine, run: RunId, why: CancelWhy) -> Resul
             if let RunState::Stopping { why, .. } = run.state()
                 && run.life.epoch == engine.session.epoch
             {
-                engine.registry.stop(run.id, why);
+                engine.stop_run(run.id, why).await;
             }
             Some(run)
         }

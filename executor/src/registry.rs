@@ -139,9 +139,10 @@ impl Registry {
         }
     }
 
-    /// Tells the attempt of a run to stop. If it is not here yet it hears it when it comes; that only runs of
-    /// our own session are remembered for is the caller's business.
-    pub(crate) fn stop(&self, run: RunId, why: StopWhy) {
+    /// Tells the attempt of a run to stop; answers whether it is here. If it is not here yet it hears it when it comes;
+    /// that only runs of our own session are remembered for, and that it may have left already, is the caller's
+    /// business.
+    pub(crate) fn stop(&self, run: RunId, why: StopWhy) -> bool {
         let mut inner = self.lock();
         let entry = inner.entries.entry(run).or_default();
         match &entry.working {
@@ -149,6 +150,18 @@ impl Registry {
             None => entry.stop = Some(why),
         }
         entry.post(Post::Look);
+        entry.working.is_some()
+    }
+
+    /// Nobody will come who is to hear of a stop.
+    pub(crate) fn forget_stop(&self, run: RunId) {
+        let mut inner = self.lock();
+        if let Some(entry) = inner.entries.get_mut(&run) {
+            entry.stop = None;
+            if entry.is_empty() {
+                inner.entries.remove(&run);
+            }
+        }
     }
 
     /// Gives an order to whoever is at work for this attempt of a run.

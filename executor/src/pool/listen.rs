@@ -32,7 +32,7 @@ pub(super) async fn run(engine: Arc<Engine>, mut changed: broadcast::Receiver<Ru
                 Ok(Some(run)) => match run.state() {
                     // Our own timeouts are written by the attempt, which knows of them.
                     RunState::Stopping { why, .. } if why != StopWhy::Timeout => {
-                        engine.registry.stop(run.id, why);
+                        engine.stop_run(run.id, why).await;
                     }
                     // An end that is not of our making: somebody else has taken the run. Nothing we could
                     // record of it would be taken.

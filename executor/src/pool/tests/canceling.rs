@@ -1,8 +1,9 @@
 use super::bench::{Bench, at, events, restarts, seconds};
 use crate::executor::{Dispatch, Executor as _};
+use crate::reservation::Reservation;
 use crate::scripted::{Act, Ask};
 use punctual_model::event::EventKind;
-use punctual_model::{CancelWhy, Exit, FailureKind, Run, RunState, TaskSpec, Work};
+use punctual_model::{CancelWhy, Exit, FailureKind, Run, RunState, StopWhy, TaskSpec, Work};
 use punctual_store::{RunStore as _, TaskStore as _};
 use std::sync::Arc;
 
@@ -50,6 +51,26 @@ async fn tr01_killing_running_work_keeps_its_exit() {
         assert_eq!((run.state(), run.outcome.as_ref().unwrap().exit), (CANCELED, Some(exit)));
         assert_eq!(events(&run), ["stopping"]);
     }
+}
+
+/// The end of an attempt and the wish for it cross: nobody is remembered who never comes.
+#[tokio::test(start_paused = true)]
+async fn a_stop_that_comes_after_its_run_has_left_leaves_nothing_behind() {
+    let bench = Bench::new().await;
+    let task = bench.handler("report").await;
+    let ended = bench.go(&task).await.wait().await.unwrap();
+    bench.settle().await;
+    bench.pool.engine.stop_run(ended.id, StopWhy::Cancel).await;
+    bench.nothing_left();
+    // One whose attempt is still to come is remembered.
+    bench.acts([Act::Hang]);
+    let run = bench.enqueue(vec![bench.run_of(&task)], 1).await.remove(0);
+    let (id, dispatch) = (run.id, Dispatch { run, task });
+    bench.pool.cancel(id, CancelWhy::Asked).await.unwrap();
+    bench.pool.execute(vec![dispatch], Reservation::none()).await.unwrap();
+    bench.settle().await;
+    assert_eq!(bench.state(id).await, CANCELED);
+    bench.nothing_left();
 }
 
 #[tokio::test(start_paused = true)]
