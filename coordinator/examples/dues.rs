@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use punctual_clock::{Clock, IdGenerator, SystemClock, VirtualClock};
 use punctual_coordinator::{Coordinator, NoOutput, Parts};
-use punctual_executor::{Dispatch, Error, Executor, Reservation, RunPromise};
+use punctual_executor::{Asked, Dispatch, Error, Executor, Reservation, RunPromise};
 use punctual_model::schedule::Every;
 use punctual_model::{CancelWhy, Overlap, Run, RunId, Schedule, TaskSpec, Work};
 use punctual_scheduler::Scheduler;
@@ -47,6 +47,14 @@ impl Executor for Sink {
         _batch: Vec<Dispatch>,
         _reservation: Reservation,
     ) -> Result<Vec<Arc<dyn RunPromise>>, Error> {
+        Err(Error::Stopped)
+    }
+
+    async fn restart(&self, _run: RunId, _reason: String) -> Result<Asked, Error> {
+        Err(Error::Stopped)
+    }
+
+    async fn signal(&self, _run: RunId, _signal: String) -> Result<Asked, Error> {
         Err(Error::Stopped)
     }
 

@@ -67,6 +67,22 @@ pub enum Error {
     /// Only what has ended can be done again. Wait, or cancel it.
     #[error("run {0} has not yet finished")]
     NotFinished(RunId),
+    /// Nothing of the run is at work that this could be done to. Wait until it is.
+    #[error("run {run} is {state}: nothing of it is at work")]
+    NotAtWork {
+        /// The run.
+        run: RunId,
+        /// Where it is, in words.
+        state: String,
+    },
+    /// The work cannot be given that signal.
+    #[error("run {run} was not signalled: {why}")]
+    NotSignaled {
+        /// The run.
+        run: RunId,
+        /// Why, in the driver's words.
+        why: String,
+    },
     /// The run is being repeated already. Wait for that.
     #[error("previous retry {retry} for scheduled time {scheduled_for} has not yet finished")]
     RetryUnfinished {
@@ -133,12 +149,13 @@ impl From<Error> for Edge {
         let code = match &error {
             Error::Invalid(edge) => return edge.clone(),
             Error::TaskNotFound | Error::RunNotFound => ErrorCode::NotFound,
-            Error::LimitOutOfBounds { .. } => ErrorCode::UnprocessableEntity,
+            Error::LimitOutOfBounds { .. } | Error::NotSignaled { .. } => ErrorCode::UnprocessableEntity,
             Error::Changed { .. }
             | Error::Contended(_)
             | Error::NameTaken { .. }
             | Error::KeyReused { .. }
             | Error::NotFinished(_)
+            | Error::NotAtWork { .. }
             | Error::RetryUnfinished { .. }
             | Error::NotRepeatable { .. }
             | Error::OtherParameters { .. } => ErrorCode::Conflict,

@@ -3,6 +3,7 @@
 //! Each request is written first and handed to the executor then; both happen even if the caller goes away in
 //! between. Manual runs pass no schedule and no overlap policy; limits hold for them in the queue, unless forced.
 
+mod ask;
 mod counts;
 mod history;
 mod repeat;

@@ -16,6 +16,7 @@ mod local;
 mod phase;
 mod poststart;
 mod prestart;
+mod signal;
 mod sink;
 mod start;
 mod statistics;
@@ -27,7 +28,7 @@ use crate::collector::End;
 use crate::driver::{Attempt, Handle, Seen};
 use crate::engine::Engine;
 use crate::seats::Seat;
-use crate::working::{Order, Working};
+use crate::working::{Order, Orders, Working};
 use deadline::Deadline;
 use jiff::Timestamp;
 use phase::Hooks;
@@ -41,7 +42,7 @@ use tracing::{Instrument as _, Span, info, info_span};
 
 pub(crate) use end::lost;
 pub(crate) use finish::{ending_lost, tell_hooks};
-pub(crate) use sink::Sink as AttemptSink;
+pub(crate) use sink::{Sink as AttemptSink, bounded};
 
 /// An attempt to be made.
 pub(crate) struct Job {
@@ -89,6 +90,14 @@ impl Ended {
             Order::Abandon => Cause::Unrecorded,
         };
         Self { outcome: Outcome::default(), cause }
+    }
+
+    /// Whoever asked for another attempt before this one's end was known gets it.
+    fn heeding(mut self, orders: Orders) -> Self {
+        if self.cause == Cause::Itself && orders.stop == Some(StopWhy::Restart) {
+            self.cause = Cause::Stopped(StopWhy::Restart);
+        }
+        self
     }
 
     /// The same, but it had begun, or may have, and nobody saw how it ended.
@@ -223,6 +232,7 @@ async fn steps(life: &mut Life, deadline: &mut Deadline, found: Option<Box<dyn H
     if ended.cause == Cause::Detached {
         return Record::Detached;
     }
+    let ended = ended.heeding(life.working.decides().await);
     let Some((event, patch)) = end::decide(life, ended) else { return Record::Nothing };
     finish::finish(life, event, &patch).await;
     Record::End(event, patch)

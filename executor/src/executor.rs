@@ -1,6 +1,7 @@
 //! What the coordinator asks of whoever does the work. Object-safe and mockable: a test that replaces this
 //! room sees what it is fed.
 
+use crate::asked::Asked;
 use crate::error::Error;
 use crate::promise::RunPromise;
 use crate::reservation::Reservation;
@@ -52,6 +53,14 @@ pub trait Executor: Send + Sync {
     /// Ends a run in whatever state it is; harmless if it has ended. The answer is its record with the intent,
     /// or the end, durable; none if there is no such run.
     async fn cancel(&self, run: RunId, why: CancelWhy) -> Result<Option<Run>, Error>;
+
+    /// Has the work of a run ended the usual way and begun again at once, as its next attempt, which counts for no
+    /// policy. Done once that is durable, so that it comes about whatever dies; asked again before it has come about it
+    /// is done already.
+    async fn restart(&self, run: RunId, reason: String) -> Result<Asked, Error>;
+
+    /// Gives the work of a run a signal, by its name or number. Done once the work has got it and the record says so.
+    async fn signal(&self, run: RunId, signal: String) -> Result<Asked, Error>;
 
     /// A task has a new definition, which is in the store: its runs at work follow it as far as that can be, the
     /// newest one if several come together. A hint that never waits.

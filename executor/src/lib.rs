@@ -3,6 +3,7 @@
 //! Floor 2 of the house. Records every durable edge of the runs it does; never looks at schedules, never
 //! decides which tasks exist.
 
+mod asked;
 mod attempt;
 mod claimer;
 #[cfg(feature = "http")]
@@ -37,6 +38,7 @@ pub mod shim;
 mod teller;
 mod working;
 
+pub use asked::Asked;
 pub use counters::{Counters, Figures};
 pub use driver::{Attempt, Class, Driver, Handle, Killed, Recovered, RunSink, Seen, Stream};
 pub use error::Error;

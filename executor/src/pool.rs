@@ -8,6 +8,7 @@ mod sweep;
 pub use build::PoolBuilder;
 pub use shutdown::StopReport;
 
+use crate::asked::{self, Asked};
 use crate::attempt::Job;
 use crate::claimer::Claimer;
 use crate::counters::{Counters, Figures};
@@ -205,6 +206,14 @@ impl Executor for Pool {
 
     async fn cancel(&self, run: RunId, why: CancelWhy) -> Result<Option<Run>, Error> {
         promises::cancel(&self.engine, run, why).await
+    }
+
+    async fn restart(&self, run: RunId, reason: String) -> Result<Asked, Error> {
+        asked::restart(&self.engine, run, reason).await
+    }
+
+    async fn signal(&self, run: RunId, signal: String) -> Result<Asked, Error> {
+        asked::signal(&self.engine, run, signal).await
     }
 
     fn update(&self, task: Arc<Task>) {

@@ -255,6 +255,11 @@ impl Registry {
         Subscription { registry: Arc::clone(self), run, posts, here }
     }
 
+    /// Who is at work for a run here.
+    pub(crate) fn at_work(&self, run: RunId) -> Option<Arc<Working>> {
+        self.lock().entries.get(&run).and_then(|entry| entry.working.clone())
+    }
+
     /// Whether a run is at work here or expected to be.
     pub(crate) fn is_working(&self, run: RunId) -> bool {
         self.lock().entries.get(&run).is_some_and(|entry| entry.working.is_some())

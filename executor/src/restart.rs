@@ -32,7 +32,7 @@ pub enum Decision {
     Restart {
         /// How long it waits for that.
         delay: Duration,
-        /// Why, for people; empty where the request says it.
+        /// Why, for people.
         reason: &'static str,
     },
     /// Nothing: the work has succeeded.
@@ -50,6 +50,7 @@ pub enum Decision {
 const NO_RESTARTS: &str = "policy allows no restarts";
 const UNRECOVERABLE: &str = "error was unrecoverable";
 const UNNECESSARY: &str = "restart unnecessary as the work succeeded";
+const ASKED: &str = "restart on request";
 const WITHIN: &str = "restart within policy";
 const EXCEEDED: &str = "exceeded allowed attempts, applying a delay";
 
@@ -66,7 +67,7 @@ pub fn decide(
     let outcome = match happened {
         Happened::Killed => return (Decision::Killed, count),
         Happened::RestartAsked => {
-            return (Decision::Restart { delay: Duration::ZERO, reason: "" }, count);
+            return (Decision::Restart { delay: Duration::ZERO, reason: ASKED }, count);
         }
         Happened::Ended(outcome) => outcome,
     };

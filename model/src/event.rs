@@ -120,6 +120,12 @@ pub enum EventKind {
         /// Why.
         why: StopWhy,
     },
+    /// Somebody asked for its work to be begun again.
+    RestartAsked {
+        /// Why; may be empty.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        reason: String,
+    },
     /// It did not go by itself within the grace and was killed.
     Killed,
     /// It could not be stopped.
@@ -283,8 +289,11 @@ impl EventKind {
                 StopWhy::Timeout => "took longer than its timeout",
                 StopWhy::Replaced => "a newer run takes its place",
                 StopWhy::Deleted => "its task was deleted",
+                StopWhy::Restart => "is begun again",
             }
             .to_owned(),
+            Self::RestartAsked { reason } if reason.is_empty() => "asked to begin again".to_owned(),
+            Self::RestartAsked { reason } => format!("asked to begin again: {reason}"),
             Self::Killed => "did not stop within the grace and was killed".to_owned(),
             Self::KillFailed { error } => format!("could not be stopped: {error}"),
             Self::Interrupted { attempt } => {
@@ -344,7 +353,9 @@ impl EventKind {
             Self::HookFailed { phase: _, hook, error } => (Some(hook), Some(error)),
             Self::Signaling { signal, reason } => (Some(signal), Some(reason)),
             Self::Message { source, text } => (Some(source), Some(text)),
-            Self::NotRestarting { reason } | Self::ShutdownDelaySkipped { reason } => (Some(reason), None),
+            Self::NotRestarting { reason }
+            | Self::RestartAsked { reason }
+            | Self::ShutdownDelaySkipped { reason } => (Some(reason), None),
             Self::UpdateDeferred { parts, .. } => (Some(parts), None),
             Self::KillFailed { error }
             | Self::OutputFailed { error }

@@ -59,6 +59,8 @@ fn table() -> Vec<(EventKind, &'static str)> {
             EventKind::Killing { signal: text("SIGTERM"), grace: seconds(5) },
             "got SIGTERM; is killed unless it goes within 5s",
         ),
+        (EventKind::RestartAsked { reason: text("") }, "asked to begin again"),
+        (EventKind::RestartAsked { reason: text("it hangs") }, "asked to begin again: it hangs"),
         (EventKind::Signaling { signal: text("SIGHUP"), reason: text("") }, "gets SIGHUP"),
         (
             EventKind::Signaling { signal: text("SIGHUP"), reason: text("new token") },

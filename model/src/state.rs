@@ -95,6 +95,8 @@ pub enum StopWhy {
     Replaced,
     /// Its task was deleted.
     Deleted,
+    /// Somebody wants its work begun again: not the run is to end, but this attempt.
+    Restart,
 }
 
 /// What canceled a run.
@@ -243,16 +245,18 @@ impl Life {
             (S::Starting | S::Running, E::Interrupted) => to(S::Queued),
             (S::Starting | S::Running, E::Lost { why }) => to(S::Lost { why }),
 
-            // A timeout may be followed by another attempt, until somebody asks for an end.
-            (S::Stopping { why: StopWhy::Timeout, .. }, E::Restarting { at }) => to(S::Scheduled { at }),
-            (S::Stopping { why: StopWhy::Timeout, since }, E::StopAsked { why, .. })
-                if why != StopWhy::Timeout =>
+            // These may be followed by another attempt, until somebody asks for an end.
+            (S::Stopping { why: StopWhy::Timeout | StopWhy::Restart, .. }, E::Restarting { at }) => {
+                to(S::Scheduled { at })
+            }
+            (S::Stopping { why: StopWhy::Timeout | StopWhy::Restart, since }, E::StopAsked { why, .. })
+                if !matches!(why, StopWhy::Timeout | StopWhy::Restart) =>
             {
                 to(S::Stopping { why, since })
             }
-            // Whatever the end of the work is, the run ends as what it was stopped for.
+            // Whatever the end of the work is, the run ends as what it was stopped for, or goes on if that was it.
             (
-                S::Stopping { why, .. },
+                S::Stopping { why, since },
                 E::Succeeded
                 | E::Failed
                 | E::TimedOut
@@ -260,7 +264,7 @@ impl Life {
                 | E::Canceled { .. }
                 | E::Interrupted
                 | E::Lost { .. },
-            ) => to(why.end()),
+            ) => to(why.end(since)),
 
             (S::Starting | S::Running | S::Stopping { .. }, E::Adopted { epoch }) if epoch > self.epoch => {
                 Ok(Self { epoch, ..self })
@@ -282,10 +286,11 @@ impl Life {
 }
 
 impl StopWhy {
-    /// How a run ends that was stopped for this.
+    /// How a run ends that was stopped for this, or goes on: with another attempt as soon as this was asked for.
     #[must_use]
-    pub fn end(self) -> RunState {
+    pub fn end(self, since: Timestamp) -> RunState {
         match self {
+            Self::Restart => RunState::Scheduled { at: since },
             Self::Cancel => RunState::Canceled { why: CancelWhy::Asked },
             Self::Timeout => RunState::TimedOut,
             Self::Replaced => RunState::Canceled { why: CancelWhy::Replaced },

@@ -21,6 +21,7 @@ fn states() -> Vec<(&'static str, RunState)> {
         ("Stopping{timeout}", stopping(StopWhy::Timeout)),
         ("Stopping{replaced}", stopping(StopWhy::Replaced)),
         ("Stopping{deleted}", stopping(StopWhy::Deleted)),
+        ("Stopping{restart}", stopping(StopWhy::Restart)),
         ("Succeeded", S::Succeeded),
         ("Failed", S::Failed),
         ("TimedOut", S::TimedOut),
@@ -52,6 +53,7 @@ fn events() -> Vec<(&'static str, RunEvent)> {
         ("StopAsked{timeout}", E::StopAsked { why: StopWhy::Timeout, at: at(60) }),
         ("StopAsked{replaced}", E::StopAsked { why: StopWhy::Replaced, at: at(60) }),
         ("StopAsked{deleted}", E::StopAsked { why: StopWhy::Deleted, at: at(60) }),
+        ("StopAsked{restart}", E::StopAsked { why: StopWhy::Restart, at: at(60) }),
         ("Succeeded", E::Succeeded),
         ("Failed", E::Failed),
         ("TimedOut", E::TimedOut),
@@ -137,6 +139,8 @@ fn a_stopped_run_ends_as_what_it_was_stopped_for_whatever_its_work_did() {
         (StopWhy::Replaced, RunState::Canceled { why: CancelWhy::Replaced }),
         (StopWhy::Deleted, RunState::Canceled { why: CancelWhy::Deleted }),
         (StopWhy::Timeout, RunState::TimedOut),
+        // Not the run was to end, but its attempt.
+        (StopWhy::Restart, RunState::Scheduled { at: at(1) }),
     ] {
         let life = Life { state: RunState::Stopping { why, since: at(1) }, attempt: 1, epoch: 1 };
         for event in [E::Succeeded, E::Failed, E::Interrupted, E::Lost { why: LostWhy::NodeDied }] {
@@ -146,13 +150,18 @@ fn a_stopped_run_ends_as_what_it_was_stopped_for_whatever_its_work_did() {
 }
 
 #[test]
-fn a_cancel_during_a_timeout_forbids_the_next_attempt() {
-    let stopping = RunState::Stopping { why: StopWhy::Timeout, since: at(1) };
-    let life = Life { state: stopping, attempt: 1, epoch: 1 };
-    let restart = RunEvent::Restarting { at: at(9) };
-    assert_eq!(life.apply(restart).unwrap().state, RunState::Scheduled { at: at(9) });
-    let asked = life.apply(RunEvent::StopAsked { why: StopWhy::Cancel, at: at(2) }).unwrap();
-    assert_eq!(asked.apply(restart).unwrap().state, RunState::Canceled { why: CancelWhy::Asked });
+fn a_cancel_during_a_timeout_or_a_restart_forbids_the_next_attempt() {
+    for why in [StopWhy::Timeout, StopWhy::Restart] {
+        let stopping = RunState::Stopping { why, since: at(1) };
+        let life = Life { state: stopping, attempt: 1, epoch: 1 };
+        let restart = RunEvent::Restarting { at: at(9) };
+        assert_eq!(life.apply(restart).unwrap().state, RunState::Scheduled { at: at(9) });
+        for weaker in [StopWhy::Timeout, StopWhy::Restart] {
+            assert!(life.apply(RunEvent::StopAsked { why: weaker, at: at(2) }).is_err());
+        }
+        let asked = life.apply(RunEvent::StopAsked { why: StopWhy::Cancel, at: at(2) }).unwrap();
+        assert_eq!(asked.apply(restart).unwrap().state, RunState::Canceled { why: CancelWhy::Asked });
+    }
 }
 
 fn any_event() -> impl Strategy<Value = RunEvent> {

@@ -31,6 +31,10 @@ pub(crate) enum RunCommand {
     Wait(remote::Wait),
     /// End runs, waiting or at work
     Cancel(remote::Cancel),
+    /// End the work of runs the usual way and begin it again at once, as their next attempt
+    Restart(remote::Restart),
+    /// Give the process of a run at work a signal
+    Signal(remote::Signal),
     /// Run once more for the same logical time
     Retry(remote::Retry),
     /// Go on with a run that was lost, with the state it had saved
@@ -78,6 +82,8 @@ impl RunCommand {
             Self::Now(now) => now.run().await,
             Self::Wait(wait) => wait.run().await,
             Self::Cancel(cancel) => cancel.run().await,
+            Self::Restart(restart) => restart.run().await,
+            Self::Signal(signal) => signal.run().await,
             Self::Retry(retry) => retry.run().await,
             Self::Resume(resume) => resume.run().await,
         }

@@ -36,6 +36,7 @@ pub(super) fn decide(life: &Life, ended: Ended) -> Option<(RunEvent, Patch)> {
             outcome.error = Some(Failure::new(FailureKind::Timeout, text).recoverable());
             end.by_policy(&outcome)
         }
+        Cause::Stopped(StopWhy::Restart) => end.again(&outcome),
         Cause::Stopped(why) => {
             let why = cancel_why(why);
             outcome.error = Some(canceled(why));
@@ -85,8 +86,14 @@ pub(super) fn wrote(engine: &Engine, attempt: &Attempt, patch: &mut Patch, writt
 pub(crate) fn lost(engine: &Engine, attempt: &Attempt, why: LostWhy) -> (RunEvent, Patch) {
     let (task, now) = (&*attempt.task, engine.clock.now());
     let mut end = Deciding { engine, attempt, task, now, patch: Patch::default() };
-    // A run that was being stopped ends as what it was stopped for.
-    let stopping = matches!(attempt.run.state(), RunState::Stopping { .. });
+    // A run that was being stopped ends as what it was stopped for, or begins again if that was it.
+    let stopping = match attempt.run.state() {
+        RunState::Stopping { why: StopWhy::Restart, .. } => {
+            let outcome = Outcome::failed(Failure::new(FailureKind::Interrupted, "its end was not seen"));
+            return (end.again(&outcome), end.patch);
+        }
+        state => matches!(state, RunState::Stopping { .. }),
+    };
     if !stopping && restart::repeats_lost(&attempt.task.spec) {
         end.event(EventKind::LostAttempt { attempt: attempt.run.life.attempt });
         return (RunEvent::Restarting { at: end.now }, end.patch);
@@ -113,10 +120,18 @@ impl Deciding<'_> {
         RunEvent::Interrupted
     }
 
-    /// Asks the restart tracker.
     fn by_policy(&mut self, outcome: &Outcome) -> RunEvent {
+        self.decided(Happened::Ended(outcome), outcome)
+    }
+
+    /// Somebody asked for it.
+    fn again(&mut self, outcome: &Outcome) -> RunEvent {
+        self.decided(Happened::RestartAsked, outcome)
+    }
+
+    /// Asks the restart tracker.
+    fn decided(&mut self, happened: Happened<'_>, outcome: &Outcome) -> RunEvent {
         let (policy, run) = (&self.task.spec.restart, &self.attempt.run);
-        let happened = Happened::Ended(outcome);
         let (decision, count) =
             restart::decide(policy, run.restarts, happened, run.started_at, self.now, &self.engine.chance);
         if count != run.restarts {
@@ -162,7 +177,7 @@ fn later(now: Timestamp, delay: Duration) -> Timestamp {
 
 fn cancel_why(why: StopWhy) -> CancelWhy {
     match why {
-        StopWhy::Cancel | StopWhy::Timeout => CancelWhy::Asked,
+        StopWhy::Cancel | StopWhy::Timeout | StopWhy::Restart => CancelWhy::Asked,
         StopWhy::Replaced => CancelWhy::Replaced,
         StopWhy::Deleted => CancelWhy::Deleted,
     }

@@ -109,7 +109,7 @@ impl RunSink for Sink {
 }
 
 /// The same event with its texts cut to what a record has room for.
-pub(super) fn bounded(mut what: EventKind) -> EventKind {
+pub(crate) fn bounded(mut what: EventKind) -> EventKind {
     what.texts_mut().for_each(cut);
     what
 }

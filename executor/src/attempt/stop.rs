@@ -44,7 +44,7 @@ pub(super) async fn stop(life: &Life, handle: &dyn Handle, order: Order) -> Ende
     // stops the record has the stronger one.
     let cause = match (cause, life.working.orders()) {
         (_, orders) if orders.abandon => Cause::Unrecorded,
-        (Cause::Interrupted | Cause::Stopped(StopWhy::Timeout), orders) => {
+        (Cause::Interrupted | Cause::Stopped(StopWhy::Timeout | StopWhy::Restart), orders) => {
             orders.stop.map_or(cause, Cause::Stopped)
         }
         (cause, _) => cause,

@@ -1,7 +1,7 @@
 //! Step: wait for the end of the work, or for a reason to end it.
 
 use super::deadline::Deadline;
-use super::{Life, statistics, update};
+use super::{Life, signal, statistics, update};
 use crate::driver::Handle;
 use crate::guard::guarded;
 use crate::working::Order;
@@ -37,6 +37,8 @@ enum Heard {
     Stop(Reason),
     /// The definition has changed so often.
     Updated(u32),
+    /// Somebody wants the work to get signals.
+    Signals,
 }
 
 /// Waits. A changed definition is followed meanwhile: one change at a time, and of several that come together the
@@ -49,11 +51,13 @@ pub(super) async fn wait(life: &Life, handle: &dyn Handle, deadline: &mut Deadli
         if let Poll::Ready(ended) = first {
             return Waited::Ended(outcome_of(life, handle, ended).await);
         }
+        let _hearing = life.working.hears();
         is_alive(life);
         tell_change(life, handle);
         let mut leaving = leaving(life, handle, deadline);
         let (mut followed, mut following) = (0, None);
         let mut looking = statistics::looking(life, handle);
+        let mut giving = None;
         loop {
             // Changes that came before the work lived are to be followed too.
             if following.is_none() && followed != deadline.updates() {
@@ -64,15 +68,17 @@ pub(super) async fn wait(life: &Life, handle: &dyn Handle, deadline: &mut Deadli
             tokio::select! {
                 biased;
                 ended = &mut work => break Err(ended),
-                heard = hear(life, deadline) => match heard {
+                heard = hear(life, deadline, giving.is_none()) => match heard {
                     Heard::Stop(reason) => break Ok(reason),
                     Heard::Updated(updates) => {
                         deadline.renew(life, updates);
                         tell_change(life, handle);
                     }
+                    Heard::Signals => giving = Some(signal::give(life, handle)),
                 },
                 () = &mut leaving => break Ok(Reason::Told(Order::Interrupt)),
                 () = update::followed(&mut following) => {}
+                () = update::followed(&mut giving) => {}
                 () = statistics::looks(&mut looking) => {}
             }
         }
@@ -99,16 +105,19 @@ pub(super) fn is_alive(life: &Life) {
 /// Returns when the attempt is told to stop or its time is up, by the timeout that holds by then.
 pub(super) async fn told_to_stop(life: &Life, deadline: &mut Deadline) -> Reason {
     loop {
-        match hear(life, deadline).await {
+        match hear(life, deadline, false).await {
             Heard::Stop(reason) => return reason,
             Heard::Updated(updates) => deadline.renew(life, updates),
+            Heard::Signals => {}
         }
     }
 }
 
-async fn hear(life: &Life, deadline: &mut Deadline) -> Heard {
+async fn hear(life: &Life, deadline: &mut Deadline, signals: bool) -> Heard {
     let known = deadline.updates();
-    let told = life.working.until(|orders| orders.strongest().is_some() || orders.updates != known);
+    let told = life.working.until(|orders| {
+        orders.strongest().is_some() || orders.updates != known || (signals && orders.signals)
+    });
     let orders = tokio::select! {
         biased;
         orders = told => orders,
@@ -116,7 +125,8 @@ async fn hear(life: &Life, deadline: &mut Deadline) -> Heard {
     };
     match orders.strongest() {
         Some(order) => Heard::Stop(Reason::Told(order)),
-        None => Heard::Updated(orders.updates),
+        None if orders.updates != known => Heard::Updated(orders.updates),
+        None => Heard::Signals,
     }
 }
 

@@ -252,7 +252,7 @@ impl Handle for ProcessHandle {
     }
 
     async fn signal(&self, signal: &str) -> Result<(), String> {
-        let signal = signal::parse(signal).ok_or_else(|| format!("unknown signal {signal:?}"))?;
+        let signal = signal::asked(signal)?;
         let (answer, answered) = oneshot::channel();
         let gone = || "the process has ended".to_owned();
         self.requests.send(supervisor::Request::Signal { signal, answer }).map_err(|_| gone())?;

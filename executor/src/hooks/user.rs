@@ -162,6 +162,7 @@ impl Hook for User {
             Some(StopWhy::Timeout) => "timeout",
             Some(StopWhy::Replaced) => "replaced",
             Some(StopWhy::Deleted) => "deleted",
+            Some(StopWhy::Restart) => "restart",
             None => "node_stops",
         };
         self.call(HookPhase::Prekill, around, &[("PUNCTUAL_STOP_WHY", why.to_owned())]).await

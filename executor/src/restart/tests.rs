@@ -109,7 +109,7 @@ fn rs06_a_requested_restart_is_at_once_even_without_attempts() {
     for policy in [policy(RestartMode::Fail), RestartPolicy::default()] {
         assert_eq!(
             decide(&policy, count, Happened::RestartAsked, Some(START), START, &chance),
-            (Decision::Restart { delay: Duration::ZERO, reason: "" }, count)
+            (Decision::Restart { delay: Duration::ZERO, reason: ASKED }, count)
         );
     }
 }
@@ -149,8 +149,8 @@ fn rs_every_row_of_the_table_wins_over_those_below_it() {
     let rows: [(&str, &RestartPolicy, RestartCount, Happened<'_>, &str, u32); 17] = [
         ("1", &none, fresh, Killed, "killed", 0),
         ("1", &fail, full, Killed, "killed", 3),
-        ("2", &none, fresh, RestartAsked, "restart ", 0),
-        ("2", &fail, full, RestartAsked, "restart ", 3),
+        ("2", &none, fresh, RestartAsked, "restart restart on request", 0),
+        ("2", &fail, full, RestartAsked, "restart restart on request", 3),
         ("3", &none, fresh, Ended(&good), "terminated policy allows no restarts", 0),
         ("4", &none, fresh, Ended(&bad), "failed policy allows no restarts", 0),
         ("4", &none, fresh, Ended(&fatal), "failed policy allows no restarts", 0),

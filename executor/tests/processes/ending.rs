@@ -1,7 +1,7 @@
 use super::Node;
 use crate::node::{is_alive, shell, until, within};
 use punctual_executor::drivers::process::ProcessDriver;
-use punctual_executor::{Driver as _, Killed, Outputs, RunSink, Stream};
+use punctual_executor::{Asked, Driver as _, Executor as _, Killed, Outputs, RunSink, Stream};
 use punctual_model::event::EventKind;
 use punctual_model::{Exit, FailureKind, Run, RunState, TaskSpec};
 use std::sync::Arc;
@@ -43,6 +43,40 @@ async fn tr01_canceled_work_keeps_its_exit_code_or_signal() {
     assert_eq!(run.outcome.as_ref().unwrap().exit, Some(Exit::Code(3)));
     assert!(node.output(run.id).contains("bye"));
     assert!(!was_killed(&run));
+}
+
+/// Through its shim where it has one; what is no signal is answered with those that there are.
+#[tokio::test]
+async fn tr15_tr16_a_process_gets_signals_and_is_begun_again_on_request() {
+    let node = Node::new().await;
+    let script =
+        "trap 'echo hup' HUP; trap 'exit 3' TERM; echo ready $PUNCTUAL_ATTEMPT; while :; do sleep 0.05; done";
+    let promise = node.begin(shell(script)).await;
+    let id = promise.id();
+    let runs = async |attempt: u32| {
+        node.wrote(id, &format!("ready {attempt}")).await;
+        while promise.state().await.unwrap() != RunState::Running {
+            node.clock.sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(runs(1)).await;
+    let asked = within(node.pool.signal(id, "1".to_owned())).await.unwrap();
+    assert!(matches!(asked, Asked::Done(_)), "{asked:?}");
+    node.wrote(id, "hup").await;
+    let asked = within(node.pool.signal(id, "NONSENSE".to_owned())).await.unwrap();
+    assert!(matches!(&asked, Asked::Refused(why) if why.contains("HUP (1)")), "{asked:?}");
+    let asked = within(node.pool.restart(id, String::new())).await.unwrap();
+    assert!(matches!(asked, Asked::Done(_)), "{asked:?}");
+    within(runs(2)).await;
+    promise.cancel().await.unwrap();
+    let run = within(promise.wait()).await.unwrap();
+    assert_eq!(run.life.attempt, 2);
+    let began = |event: &punctual_model::event::Event| match &event.kind {
+        EventKind::Restarting { attempt, end, delay, .. } => Some((*attempt, end.clone(), *delay)),
+        _ => None,
+    };
+    let restarted: Vec<_> = run.events.iter().filter_map(began).collect();
+    assert_eq!(restarted, [(1, "exit code 3".to_owned(), Duration::ZERO)]);
 }
 
 /// Tells a driver where output is, and takes nothing.

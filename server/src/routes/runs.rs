@@ -1,4 +1,4 @@
-//! Runs: list, show, wait for, cancel, retry, resume.
+//! Runs: list, show, wait for, cancel, restart, signal, retry, resume.
 
 use super::tasks::accepted_answer;
 use super::{MAX_WAIT, split_verb, unknown_verb};
@@ -17,15 +17,31 @@ use serde::Deserialize;
 use std::collections::HashMap;
 
 /// What can be done with a run.
-pub(super) const VERBS: &[&str] = &["cancel", "retry", "resume"];
+pub(super) const VERBS: &[&str] = &["cancel", "restart", "retry", "resume", "signal"];
 
 /// What kind of cursor a listing of runs has.
 const CURSOR: char = 'r';
 
-/// The body of a verb that takes none.
-#[derive(Debug, Deserialize)]
+/// The bodies of all verbs in one.
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Nothing {}
+pub(super) struct Body {
+    /// Why: of a restart.
+    reason: Option<String>,
+    /// Which: of a signal.
+    signal: Option<String>,
+}
+
+impl Body {
+    /// Refuses what the verb does not take.
+    fn only(self, fields: &[&str]) -> Result<Self, Problem> {
+        let given = [("reason", self.reason.is_some()), ("signal", self.signal.is_some())];
+        match given.into_iter().find(|(field, is_given)| *is_given && !fields.contains(field)) {
+            Some((field, _)) => Err(Problem::invalid(format_args!("field {field:?} means nothing here"))),
+            None => Ok(self),
+        }
+    }
+}
 
 const FILTERS: [&str; 6] = ["state", "from", "until", "after", "limit", "oldest_first"];
 
@@ -125,22 +141,39 @@ pub(super) async fn get(
     Ok(json(StatusCode::OK, &named(&api, run).await?))
 }
 
-/// `run:cancel`, `run:retry` and `run:resume`.
+/// `run:cancel`, `run:restart`, `run:signal`, `run:retry` and `run:resume`.
 pub(super) async fn verb(
     _: Writer,
     State(api): State<Api>,
     Target(target): Target,
     query: Query,
-    _: Json<Nothing>,
+    Json(body): Json<Body>,
 ) -> Result<Response, Problem> {
     let (run, verb) = split_verb(&target)?;
     let id = run_id(run)?;
+    let body = body.unwrap_or_default().only(match verb {
+        "restart" => &["reason"],
+        "signal" => &["signal"],
+        _ => &[],
+    })?;
     match verb {
         "cancel" => {
             query.only(&[])?;
             let run = api.tasks().cancel(id).await?;
             let status = if run.state().is_terminal() { StatusCode::OK } else { StatusCode::ACCEPTED };
             Ok(json(status, &named(&api, run).await?))
+        }
+        "restart" => {
+            query.only(&[])?;
+            let run = api.tasks().restart_run(id, &body.reason.unwrap_or_default()).await?;
+            Ok(json(StatusCode::ACCEPTED, &named(&api, run).await?))
+        }
+        "signal" => {
+            query.only(&[])?;
+            let missing = "field \"signal\": the name or the number of a signal is needed";
+            let signal = body.signal.ok_or_else(|| Problem::new(ErrorCode::EmptyValue, missing))?;
+            let run = api.tasks().signal_run(id, &signal).await?;
+            Ok(json(StatusCode::OK, &named(&api, run).await?))
         }
         "retry" => {
             let wait = query.only(&["wait"])?.duration("wait")?;

@@ -222,8 +222,9 @@ pub enum StopWhy {
     Timeout,
     Replaced,
     Deleted,
+    Restart,
 }
-twin!(StopWhy, state::StopWhy { Cancel, Timeout, Replaced, Deleted });
+twin!(StopWhy, state::StopWhy { Cancel, Timeout, Replaced, Deleted, Restart });
 
 /// What canceled a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -432,6 +433,7 @@ impl Event {
             K::Restarting { attempt, delay, .. } => ("restarting", Some(*attempt), Some(*delay)),
             K::NotRestarting { .. } => ("not_restarting", None, None),
             K::Stopping { .. } => ("stopping", None, None),
+            K::RestartAsked { .. } => ("restart_asked", None, None),
             K::Killed => ("killed", None, None),
             K::KillFailed { .. } => ("kill_failed", None, None),
             K::Interrupted { attempt } => ("interrupted", Some(*attempt), None),

@@ -193,9 +193,38 @@ async fn a_run_can_be_canceled_and_made_again() {
         (&retried["state"], &retried["trigger"]),
         (&json!("succeeded"), &json!({"retry": {"of": id}}))
     );
-    for verb in ["cancel", "retry", "resume"] {
+    for verb in ["cancel", "restart", "retry", "resume"] {
         let path = format!("/v1/runs/00000000000000ff:{verb}");
         house.ask(Method::POST, &path, None).await.refuses(404, "not found", "run not found");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_at_work_can_be_begun_again_and_signalled_and_no_other() {
+    let house = House::new().await;
+    house.engine.script(|_| Act::run_for(10 * SECOND));
+    house.task("a").await;
+    let id = house.post("/v1/tasks/a:run", json!({})).await.is(202)["id"].as_str().expect("an id").to_owned();
+    house.engine.settle().await;
+    let path = |verb: &str| format!("/v1/runs/{id}:{verb}");
+    house.post(&path("signal"), json!({})).await.refuses(400, "empty value", "signal");
+    house.post(&path("cancel"), json!({"signal": "HUP"})).await.refuses(400, "invalid", "means nothing here");
+    let signalled = house.post(&path("signal"), json!({"signal": "HUP"})).await.is(200);
+    let told = &signalled["events"][0];
+    assert_eq!((&told["type"], &told["text"]), (&json!("signaling"), &json!("gets HUP")));
+    let asked = house.post(&path("restart"), json!({"reason": "it hangs"})).await.is(202);
+    assert_eq!(asked["life"]["state"]["stopping"]["why"], "restart");
+    house.engine.settle().await;
+    let again = house.get(&format!("/v1/runs/{id}")).await.is(200);
+    assert_eq!((&again["state"], &again["life"]["attempt"]), (&json!("running"), &json!(2)));
+    assert_eq!(again["events"][1]["text"], "asked to begin again: it hangs");
+    house.engine.advance(10 * SECOND).await;
+    for (verb, body) in [("restart", json!({})), ("signal", json!({"signal": "HUP"}))] {
+        house.post(&path(verb), body).await.refuses(
+            409,
+            "conflict",
+            "is succeeded: nothing of it is at work",
+        );
     }
 }
 

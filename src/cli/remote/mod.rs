@@ -14,7 +14,7 @@ mod wait;
 
 pub(crate) use apply::Apply;
 pub(crate) use logs::Logs;
-pub(crate) use run::{Cancel, Now, Resume, Retry, Wait, listed, shown};
+pub(crate) use run::{Cancel, Now, Restart, Resume, Retry, Signal, Wait, listed, shown};
 pub(crate) use status::Status;
 pub(crate) use target::Target;
 pub(crate) use task::{Create, Delete, List, Pause, Resume as TaskResume};

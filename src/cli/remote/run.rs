@@ -1,4 +1,4 @@
-//! Runs of a daemon: start one, list, show, wait, cancel, retry, resume.
+//! Runs of a daemon: start one, list, show, wait, cancel, restart, signal, retry, resume.
 
 use super::client::{Ask, Client};
 use super::find;
@@ -230,12 +230,16 @@ struct Those {
 
 impl Those {
     async fn each(self, verb: &str) -> Result<(), CliError> {
+        self.each_with(verb, json!({})).await
+    }
+
+    async fn each_with(self, verb: &str, body: Value) -> Result<(), CliError> {
         let client = self.target.client()?;
         let mut failed = None;
         for text in &self.runs {
             let done = async {
                 let run = find::run(&client, text).await?;
-                let ask = Ask::verb(&["runs", &run.id.to_string()], verb);
+                let ask = Ask::verb(&["runs", &run.id.to_string()], verb).body(&body);
                 Ok::<wire::Run, CliError>(client.ask(ask).await?)
             };
             match done.await {
@@ -269,6 +273,40 @@ pub(crate) struct Retry {
 pub(crate) struct Resume {
     #[command(flatten)]
     those: Those,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restart {
+    #[command(flatten)]
+    those: Those,
+    /// Why, for the runs' history
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Signal {
+    /// The run, by id or a beginning of it; a task's name means its newest run
+    run: String,
+    /// The signal, by its name (HUP, SIGHUP) or number
+    signal: String,
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    output: OutputArg,
+}
+
+impl Restart {
+    pub(crate) async fn run(self) -> Result<(), CliError> {
+        self.those.each_with("restart", json!({"reason": self.reason})).await
+    }
+}
+
+impl Signal {
+    pub(crate) async fn run(self) -> Result<(), CliError> {
+        let Self { run, signal, target, output } = self;
+        Those { runs: vec![run], target, output }.each_with("signal", json!({"signal": signal})).await
+    }
 }
 
 impl Cancel {

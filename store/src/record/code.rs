@@ -42,7 +42,7 @@ codes! {
 }
 codes! {
     /// Reasons to stop.
-    StopCode for StopWhy { Cancel = 0, Timeout = 1, Replaced = 2, Deleted = 3 }
+    StopCode for StopWhy { Cancel = 0, Timeout = 1, Replaced = 2, Deleted = 3, Restart = 4 }
 }
 codes! {
     /// Reasons of a cancellation.

@@ -200,6 +200,11 @@ enum KindTwin {
         #[n(0)]
         failures: u32,
     },
+    #[n(29)]
+    RestartAsked {
+        #[n(0)]
+        reason: Option<String>,
+    },
 }
 
 impl EventLogTwin {
@@ -274,6 +279,9 @@ fn kind_twin(kind: &EventKind) -> KindTwin {
         EventKind::UpdateDeferred { revision, parts } => KindTwin::UpdateDeferred { revision, parts },
         EventKind::LimitsApplied { layer } => KindTwin::LimitsApplied { layer },
         EventKind::TaskPaused { failures } => KindTwin::TaskPaused { failures },
+        EventKind::RestartAsked { reason } => {
+            KindTwin::RestartAsked { reason: (!reason.is_empty()).then_some(reason) }
+        }
     }
 }
 
@@ -320,6 +328,7 @@ fn kind(twin: KindTwin) -> EventKind {
         KindTwin::UpdateDeferred { revision, parts } => EventKind::UpdateDeferred { revision, parts },
         KindTwin::LimitsApplied { layer } => EventKind::LimitsApplied { layer },
         KindTwin::TaskPaused { failures } => EventKind::TaskPaused { failures },
+        KindTwin::RestartAsked { reason } => EventKind::RestartAsked { reason: reason.unwrap_or_default() },
     }
 }
 

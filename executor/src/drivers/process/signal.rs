@@ -25,6 +25,22 @@ pub(super) fn parse(name: &str) -> Option<Signal> {
     NAMES.iter().find(|(name, _)| *name == short).map(|(_, signal)| *signal)
 }
 
+/// The signal that somebody asks for, by its name or its number.
+///
+/// # Errors
+/// For any other, those that there are.
+pub(super) fn asked(text: &str) -> Result<Signal, String> {
+    let numbered = || {
+        let number: i32 = text.parse().ok()?;
+        NAMES.iter().find(|(_, signal)| signal.as_raw() == number).map(|(_, signal)| *signal)
+    };
+    parse(text).or_else(numbered).ok_or_else(|| {
+        let known: Vec<String> =
+            NAMES.iter().map(|(name, signal)| format!("{name} ({})", signal.as_raw())).collect();
+        format!("unknown signal {text:?}: expected one of {}", known.join(", "))
+    })
+}
+
 /// A signal's number, with its name if it is a known one.
 pub(super) fn describe(number: i32) -> String {
     match NAMES.iter().find(|(_, signal)| signal.as_raw() == number) {
@@ -44,6 +60,9 @@ mod tests {
         }
         assert_eq!(parse("SIGNONSENSE"), None);
         assert_eq!(parse(""), None);
+        assert_eq!((asked("sighup"), asked("1")), (Ok(Signal::HUP), Ok(Signal::HUP)));
+        let unknown = asked("64").unwrap_err();
+        assert!(unknown.contains("HUP (1)") && unknown.contains("USR2 (12)"), "{unknown}");
         assert_eq!(describe(9), "signal 9 (SIGKILL)");
         assert_eq!(describe(64), "signal 64");
     }

@@ -251,6 +251,7 @@ pub(crate) fn events(run: &Run) -> Vec<&'static str> {
             EventKind::Restarting { .. } => "restarting",
             EventKind::NotRestarting { .. } => "not restarting",
             EventKind::Stopping { .. } => "stopping",
+            EventKind::RestartAsked { .. } => "restart asked",
             EventKind::Killed => "killed",
             EventKind::KillFailed { .. } => "kill failed",
             EventKind::Interrupted { .. } => "interrupted",

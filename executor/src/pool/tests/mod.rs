@@ -1,5 +1,6 @@
 //! The executor as a whole: the memory store, the virtual clock, scripted work.
 
+mod asking;
 mod bench;
 mod built_in;
 mod canceling;

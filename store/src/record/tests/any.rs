@@ -42,8 +42,13 @@ fn json_value() -> impl Strategy<Value = Value> {
 }
 
 fn state() -> impl Strategy<Value = RunState> {
-    let stop =
-        proptest::sample::select(&[StopWhy::Cancel, StopWhy::Timeout, StopWhy::Replaced, StopWhy::Deleted]);
+    let stop = proptest::sample::select(&[
+        StopWhy::Cancel,
+        StopWhy::Timeout,
+        StopWhy::Replaced,
+        StopWhy::Deleted,
+        StopWhy::Restart,
+    ]);
     let missed =
         (instant(), instant(), any::<u64>(), any::<bool>()).prop_map(|(from, to, count, at_least)| {
             RunState::Missed(Missed { from, to, count, at_least, why: MissedWhy::OverLimit })
