@@ -11,7 +11,7 @@ use punctual_executor::Executor;
 use punctual_model::{RunId, Task, TaskId, TaskStatus};
 use punctual_scheduler::Scheduler;
 use punctual_scheduler::schedule::Zone;
-use punctual_store::{self as store, Session, Store, StoredTask};
+use punctual_store::{self as store, Session, Store, StoredTask, StoredTiming};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -159,6 +159,13 @@ impl Core {
                 false
             }
         }
+    }
+
+    /// Gives an active task that was stored earlier to the scheduler; why not, if that cannot take it.
+    pub(crate) fn restore(&self, stored: &StoredTiming) -> Result<(), String> {
+        let StoredTiming { id, revision, timing, checkpoint, .. } = stored;
+        let restored = self.parts.scheduler.restore(*id, *revision, timing, *checkpoint);
+        restored.map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// Forgets a task in the scheduler.

@@ -9,11 +9,15 @@ use futures_util::{StreamExt, stream};
 use punctual_executor::Dispatch;
 use punctual_faults::crash_point;
 use punctual_model::{LostWhy, Run, RunEvent, RunId, RunState, TaskId, TaskStatus};
-use punctual_store::{self as store, Edge, EdgeAnswer, Fence, Patch, TaskFilter};
+use punctual_store::{self as store, Edge, EdgeAnswer, Fence, Patch};
 
 /// Runs that are taken up side by side: ending a leftover process takes its grace, and a thousand of them one
 /// after another would hold the start up for hours.
 const RESUMED_AT_ONCE: usize = 64;
+
+/// Tasks that are read at once to be scheduled: enough that looking for where to read on costs nothing beside it, and
+/// about a megabyte.
+const TIMINGS_AT_ONCE: usize = 4_096;
 
 /// What start-up found and did.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -116,25 +120,38 @@ async fn lose(core: &Core, run: Run) -> Result<Run, Error> {
 
 async fn schedule_tasks(core: &Core, report: &mut StartReport) -> Result<(), Error> {
     let store = &core.parts.store;
-    let read =
-        async |after| store.tasks(&TaskFilter { after, limit: MAX_PAGE, ..TaskFilter::default() }).await;
-    let mut page = read(None).await?;
+    let mut page = store.timings(None, TIMINGS_AT_ONCE).await?;
     loop {
+        let (next, items) = (page.next, page.items);
         let schedule = async {
-            for stored in &page.items {
-                match stored.task.spec.status {
-                    TaskStatus::Active if core.schedule(stored) => report.scheduled += 1,
-                    TaskStatus::Active => {}
+            let mut refused = Vec::new();
+            for stored in items {
+                match stored.status {
+                    TaskStatus::Active => match core.restore(&stored) {
+                        Ok(()) => report.scheduled += 1,
+                        Err(reason) => refused.push((stored.id, reason)),
+                    },
                     TaskStatus::Paused => report.paused += 1,
                 }
             }
+            refused
         };
-        let Some(next) = page.next else {
-            schedule.await;
-            return Ok(());
+        let Some(after) = next else {
+            let refused = schedule.await;
+            return set_aside(core, refused).await;
         };
         // The store reads on while these are scheduled.
-        let (read, ()) = tokio::join!(read(Some(next)), schedule);
+        let (read, refused) = tokio::join!(store.timings(Some(after), TIMINGS_AT_ONCE), schedule);
+        set_aside(core, refused).await?;
         page = read?;
     }
+}
+
+/// Lists tasks that the scheduler could not take, by their names where these can be read.
+async fn set_aside(core: &Core, refused: Vec<(TaskId, String)>) -> Result<(), Error> {
+    for (task, reason) in refused {
+        let read = core.pass_over("reading a task", core.parts.store.task(task).await)?.flatten();
+        core.set_aside(task, read.map_or_else(String::new, |stored| stored.task.spec.name.clone()), reason);
+    }
+    Ok(())
 }

@@ -14,7 +14,7 @@ pub const MIN_EVERY: Duration = Duration::from_secs(1);
 pub const MAX_SPAN: Duration = Duration::from_secs(10 * 366 * 86_400);
 
 /// One schedule of a task. A task without any runs only when told to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
     /// A cron expression (5, 6 or 7 fields, or `@daily` and the like) on the wall clock of the task's zone.
@@ -26,7 +26,7 @@ pub enum Schedule {
 }
 
 /// A cron expression with its rules for the two days a year on which the wall clock jumps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "CronText", into = "CronText")]
 pub struct Cron {
     /// The text as the user wrote it.
@@ -103,7 +103,7 @@ pub enum DstOverlap {
 }
 
 /// A fixed interval. A day is 24 h; wall-clock days are cron's.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "EveryText", into = "EveryText")]
 pub struct Every {
     /// The interval, whole seconds, from [`MIN_EVERY`] to [`MAX_SPAN`].

@@ -6,7 +6,7 @@ use crate::hints::Hints;
 use crate::store::{
     CancelAnswer, Claims, Edge, EdgeAnswer, Enqueued, HistoryStore, Materialise, Materialised, Page, Pruned,
     PutAnswer, PutTask, Quarantined, RunFilter, RunStore, Session, SessionStore, SoftNote, Store, StoreStats,
-    StoredTask, TaskFilter, TaskStore,
+    StoredTask, StoredTiming, TaskFilter, TaskStore,
 };
 use crate::tally::Tallies;
 use async_trait::async_trait;
@@ -169,6 +169,15 @@ impl TaskStore for FaultyStore {
     async fn tasks(&self, filter: &TaskFilter) -> Result<Page<StoredTask, TaskId>, Error> {
         self.alive()?;
         self.inner.tasks(filter).await
+    }
+
+    async fn timings(
+        &self,
+        after: Option<TaskId>,
+        limit: usize,
+    ) -> Result<Page<StoredTiming, TaskId>, Error> {
+        self.alive()?;
+        self.inner.timings(after, limit).await
     }
 
     async fn delete_task(&self, session: &Session, id: TaskId, revision: Option<u64>) -> Result<bool, Error> {

@@ -16,7 +16,7 @@ use punctual_model::overlap::Unfinished;
 use punctual_model::restart::RestartCount;
 use punctual_model::{
     CancelWhy, Outcome, Run, RunEvent, RunId, RunStateName, Task, TaskId, TaskProgress, TaskSpec, TaskStatus,
-    TaskType,
+    TaskType, Timing,
 };
 use serde_json::Value;
 use std::sync::Arc;
@@ -98,6 +98,21 @@ impl StoredTask {
     }
 }
 
+/// A task as far as a start has to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredTiming {
+    /// The task.
+    pub id: TaskId,
+    /// Its current revision.
+    pub revision: u64,
+    /// Whether its dues are acted on.
+    pub status: TaskStatus,
+    /// What decides its dues.
+    pub timing: Arc<Timing>,
+    /// Where its dues begin: its checkpoint, or its creation if it has none.
+    pub checkpoint: Timestamp,
+}
+
 /// Which tasks to list, in ascending order of id.
 #[derive(Debug, Clone, Default)]
 pub struct TaskFilter {
@@ -152,6 +167,12 @@ pub trait TaskStore: Send + Sync {
 
     /// Tasks by filter, ascending by id. Deleted ones are not listed.
     async fn tasks(&self, filter: &TaskFilter) -> Result<Page<StoredTask, TaskId>, Error>;
+
+    /// As many tasks with ids above `after`, ascending by id, as far as a start has to know them: of most their
+    /// definitions are not read, so a definition that cannot be read is found when it is needed. Deleted ones and
+    /// those of which nothing can be read are left out.
+    async fn timings(&self, after: Option<TaskId>, limit: usize)
+    -> Result<Page<StoredTiming, TaskId>, Error>;
 
     /// Puts a tombstone in the task's place: its name is free, its id never used again, its waiting runs are
     /// claimed no more (end them with [`RunStore::cancel_waiting`]). `false` if it was not there at that

@@ -11,7 +11,7 @@ use punctual::model::{CancelWhy, Run, RunId, Task, TaskId, TaskType};
 use punctual::store::{
     CancelAnswer, Claims, Edge, EdgeAnswer, Enqueued, Error, Hints, HistoryStore, Materialise, Materialised,
     MemoryStore, Page, Pruned, PutAnswer, PutTask, Quarantined, RunFilter, RunStore, Session, SessionStore,
-    SoftNote, StoreStats, StoredTask, TaskFilter, TaskStore,
+    SoftNote, StoreStats, StoredTask, StoredTiming, TaskFilter, TaskStore,
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -113,6 +113,14 @@ impl TaskStore for Watched {
 
     async fn tasks(&self, filter: &TaskFilter) -> Result<Page<StoredTask, TaskId>, Error> {
         self.inner.tasks(filter).await
+    }
+
+    async fn timings(
+        &self,
+        after: Option<TaskId>,
+        limit: usize,
+    ) -> Result<Page<StoredTiming, TaskId>, Error> {
+        self.inner.timings(after, limit).await
     }
 
     async fn delete_task(&self, session: &Session, id: TaskId, revision: Option<u64>) -> Result<bool, Error> {

@@ -5,7 +5,7 @@ use crate::house::{Ground, House, at, catch_up_all, every, spec};
 use punctual_coordinator::{Error, RunRequest};
 use punctual_model::{Overlap, RunEvent, TaskSpec};
 use punctual_store::faulty::{FaultyStore, Verdict};
-use punctual_store::{self as store, Store};
+use punctual_store::{self as store, HistoryStore as _, Store};
 use std::sync::Arc;
 
 const FULL: store::Error = store::Error::Full { free: 1, needed: 2 };
@@ -105,6 +105,26 @@ async fn a_task_that_cannot_be_read_hinders_no_other() {
     assert_eq!(house.scheduler.statistics().tasks, 1);
     let (house, report) = House::on(house.stop().await.0).await;
     assert_eq!((report.scheduled, report.quarantined.len()), (1, 1));
+    house.advance(60).await;
+    assert_eq!(house.times(good).await, [60, 120]);
+}
+
+/// I13: a start reads no definition; one that is damaged is found by the first due that needs it, is told, and is in
+/// nobody's way.
+#[tokio::test(start_paused = true)]
+async fn a_definition_that_cannot_be_read_sets_its_task_aside_when_it_is_due() {
+    let house = House::new().await;
+    let bad = house.create(spec("bad", vec![every(60)])).await;
+    let good = house.create(spec("good", vec![every(60)])).await;
+    let ground = house.stop().await.0;
+    ground.store.damage_definition(bad);
+    let (house, report) = House::on(ground).await;
+    assert_eq!((report.scheduled, report.quarantined.len(), report.unschedulable.len()), (2, 0, 0));
+    house.advance(60).await;
+    assert_eq!(house.times(good).await, [60]);
+    let aside = house.coordinator.unschedulable();
+    assert_eq!(aside.iter().map(|task| task.task).collect::<Vec<_>>(), [bad]);
+    assert_eq!((house.scheduler.statistics().tasks, house.ground.store.quarantined().len()), (1, 1));
     house.advance(60).await;
     assert_eq!(house.times(good).await, [60, 120]);
 }

@@ -6,7 +6,7 @@
 use super::error::ScheduleError;
 use jiff::{SignedDuration, Timestamp};
 use punctual_model::schedule::MAX_SPAN;
-use punctual_model::{TaskId, TaskSpec, duration};
+use punctual_model::{TaskId, Timing, duration};
 use std::time::Duration;
 
 /// Separates the splay of a task from its jitter, so that equal windows do not give equal shifts.
@@ -24,9 +24,9 @@ pub struct Spread {
     pub splay: Duration,
 }
 
-impl From<&TaskSpec> for Spread {
-    fn from(spec: &TaskSpec) -> Self {
-        Self { offset: spec.offset, jitter: spec.jitter, splay: spec.splay }
+impl From<&Timing> for Spread {
+    fn from(timing: &Timing) -> Self {
+        Self { offset: timing.offset, jitter: timing.jitter, splay: timing.splay }
     }
 }
 

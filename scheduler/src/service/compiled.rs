@@ -3,10 +3,9 @@
 use super::Error;
 use crate::catch_up::Times;
 use crate::schedule::{ScheduleCache, Spread, Timeline, Zone};
-use jiff::SignedDuration;
-use punctual_model::{Task, TaskId};
+use punctual_model::{TaskId, Timing};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 /// Below this many entries looking for dead ones is not worth it.
@@ -26,9 +25,6 @@ impl Compiled {
     }
 }
 
-/// Timelines are shared already, so the address of one that is in use stands for it.
-type Key = (usize, SignedDuration, Duration, Duration, Duration);
-
 /// Compiles tasks.
 #[derive(Debug)]
 pub(super) struct Compiler {
@@ -37,9 +33,11 @@ pub(super) struct Compiler {
     known: Mutex<Known>,
 }
 
+/// What is in use, by what it was compiled from: most tasks are like another one, and looking that up costs a fraction
+/// of compiling. Those that mean the same and say it otherwise share their timelines, which are the larger part.
 #[derive(Debug, Default)]
 struct Known {
-    in_use: HashMap<Key, Weak<Compiled>>,
+    in_use: HashMap<Timing, Weak<Compiled>>,
     sweep_at: usize,
 }
 
@@ -48,31 +46,29 @@ impl Compiler {
         Self { cache: ScheduleCache::new(), default_zone, known: Mutex::default() }
     }
 
-    pub(super) fn compile(&self, task: &Task) -> Result<Arc<Compiled>, Error> {
-        let spec = &task.spec;
-        let spread = Spread { offset: spec.offset, jitter: spec.jitter, splay: spec.splay };
+    pub(super) fn compile(&self, timing: &Timing) -> Result<Arc<Compiled>, Error> {
+        if let Some(same) = self.lock().in_use.get(timing).and_then(Weak::upgrade) {
+            return Ok(same);
+        }
+        let spread = Spread::from(timing);
         spread.check()?;
-        let zone = match &spec.timezone {
+        let zone = match &timing.timezone {
             Some(name) => self.cache.zone(name)?,
             None => self.default_zone.clone(),
         };
-        let timeline = self.cache.compile(&spec.schedules, &zone)?;
-        Ok(self.share(Compiled { timeline, spread, grace: spec.grace }))
+        let timeline = self.cache.compile(&timing.schedules, &zone)?;
+        Ok(self.share(timing, Compiled { timeline, spread, grace: timing.grace }))
     }
 
     /// For a task whose definition cannot be compiled: it has no dues.
     pub(super) fn nothing(&self) -> Result<Arc<Compiled>, Error> {
-        let timeline = self.cache.compile(&[], &self.default_zone)?;
-        Ok(self.share(Compiled { timeline, spread: Spread::default(), grace: Duration::ZERO }))
+        self.compile(&Timing::default())
     }
 
-    fn share(&self, compiled: Compiled) -> Arc<Compiled> {
-        let Compiled { timeline, spread, grace } = &compiled;
-        let address = Arc::as_ptr(timeline).addr();
-        let key = (address, spread.offset, spread.jitter, spread.splay, *grace);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that is alive keeps its timeline alive, and with it the address.
-        if let Some(same) = known.in_use.get(&key).and_then(Weak::upgrade) {
+    fn share(&self, timing: &Timing, compiled: Compiled) -> Arc<Compiled> {
+        let mut known = self.lock();
+        // Somebody else may have been faster.
+        if let Some(same) = known.in_use.get(timing).and_then(Weak::upgrade) {
             return same;
         }
         if known.in_use.len() >= known.sweep_at {
@@ -80,7 +76,12 @@ impl Compiler {
             known.sweep_at = SWEEP_FROM.max(known.in_use.len() * 2);
         }
         let compiled = Arc::new(compiled);
-        known.in_use.insert(key, Arc::downgrade(&compiled));
+        known.in_use.insert(timing.clone(), Arc::downgrade(&compiled));
         compiled
+    }
+
+    /// A panic elsewhere leaves the map whole: it only gains entries that are complete.
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -21,7 +21,7 @@ use crate::timetable::{EARLIEST, Placed, Timetable, When};
 use compiled::{Compiled, Compiler};
 use jiff::{SignedDuration, Timestamp};
 use punctual_clock::Clock;
-use punctual_model::{Task, TaskId};
+use punctual_model::{Task, TaskId, Timing};
 use statistics::Counters;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -122,7 +122,8 @@ impl Scheduler {
     /// this revision and has no dues, so that the old definition does not go on.
     pub fn schedule(&self, task: &Arc<Task>, checkpoint: Timestamp) -> Result<Scheduled, Error> {
         Counters::count(&self.inner.counters.schedule_calls);
-        let placed = self.place(task, checkpoint);
+        let timing = Timing::from(&task.spec);
+        let placed = self.place(task.id, task.revision, task.is_active(), &timing, checkpoint);
         let spec = &task.spec;
         // The work is left out: its environment is none of this room's business and may hold secrets.
         match &placed {
@@ -144,12 +145,47 @@ impl Scheduler {
         placed
     }
 
-    fn place(&self, task: &Task, checkpoint: Timestamp) -> Result<Scheduled, Error> {
-        let compiled = self.inner.compiler.compile(task);
+    /// As [`Self::schedule`], for an active task that was stored earlier and has not changed: what decides its dues is
+    /// enough, and its definition is read when one of them is owed.
+    ///
+    /// # Errors
+    /// As [`Self::schedule`].
+    pub fn restore(
+        &self,
+        task_id: TaskId,
+        revision: u64,
+        timing: &Timing,
+        checkpoint: Timestamp,
+    ) -> Result<Scheduled, Error> {
+        Counters::count(&self.inner.counters.schedule_calls);
+        let placed = self.place(task_id, revision, true, timing, checkpoint);
+        match &placed {
+            Ok(scheduled) => tracing::debug!(
+                task.id = %task_id, task.revision = revision, ?timing, %checkpoint, ?scheduled, "task restored"
+            ),
+            Err(error) => {
+                Counters::count(&self.inner.counters.schedule_fails);
+                tracing::error!(
+                    task.id = %task_id, task.revision = revision, %error, "task has no dues: its schedule failed"
+                );
+            }
+        }
+        placed
+    }
+
+    fn place(
+        &self,
+        id: TaskId,
+        revision: u64,
+        is_active: bool,
+        timing: &Timing,
+        checkpoint: Timestamp,
+    ) -> Result<Scheduled, Error> {
+        let compiled = self.inner.compiler.compile(timing);
         let first = match &compiled {
-            Ok(compiled) if task.is_active() => {
-                let times = compiled.times(task.id);
-                self.inner.guard(task.id, || times.next(checkpoint.max(EARLIEST)))
+            Ok(compiled) if is_active => {
+                let times = compiled.times(id);
+                self.inner.guard(id, || times.next(checkpoint.max(EARLIEST)))
             }
             _ => Ok(None),
         };
@@ -158,7 +194,7 @@ impl Scheduler {
             compiled.as_ref().map_or_else(|_| self.inner.compiler.nothing(), |plan| Ok(Arc::clone(plan)))?;
         let mut state = self.inner.lock();
         let head = state.timetable.next_run_at();
-        let placed = state.timetable.put(task.id, task.revision, plan, when);
+        let placed = state.timetable.put(id, revision, plan, when);
         let new_head = state.timetable.next_run_at();
         drop(state);
         if new_head.is_some_and(|at| head.is_none_or(|head| at < head)) {
@@ -247,7 +283,7 @@ impl Scheduler {
     /// # Errors
     /// As [`Self::schedule`].
     pub fn catch_up(&self, task: &Task, checkpoint: Timestamp, now: Timestamp) -> Result<Plan, Error> {
-        let compiled = self.inner.compiler.compile(task)?;
+        let compiled = self.inner.compiler.compile(&Timing::from(&task.spec))?;
         let question = catch_up::Question {
             task: task.id,
             timeline: &compiled.timeline,
@@ -267,7 +303,7 @@ impl Scheduler {
     /// # Errors
     /// As [`Self::schedule`].
     pub fn beginning(&self, task: &Task, now: Timestamp) -> Result<Timestamp, Error> {
-        let compiled = self.inner.compiler.compile(task)?;
+        let compiled = self.inner.compiler.compile(&Timing::from(&task.spec))?;
         let begin = || catch_up::beginning(&compiled.times(task.id), now);
         self.inner.guard(task.id, begin).map_err(|reason| Error::Evaluation { reason })
     }
@@ -278,7 +314,7 @@ impl Scheduler {
     /// # Errors
     /// As [`Self::schedule`].
     pub fn preview(&self, task: &Task, from: Timestamp, count: usize) -> Result<Vec<When>, Error> {
-        let compiled = self.inner.compiler.compile(task)?;
+        let compiled = self.inner.compiler.compile(&Timing::from(&task.spec))?;
         let times = compiled.times(task.id);
         let dues = || times.following(from, count.min(MAX_PREVIEW));
         self.inner.guard(task.id, dues).map_err(|reason| Error::Evaluation { reason })

@@ -387,7 +387,7 @@ async fn the_task_s_zone_counts_before_the_configured_one() {
 #[test]
 fn tasks_with_equal_definitions_share_what_is_compiled_of_them() {
     let desk = Desk::closed();
-    let compile = |task: &Task| desk.scheduler.inner.compiler.compile(task).unwrap();
+    let compile = |task: &Task| desk.scheduler.inner.compiler.compile(&Timing::from(&task.spec)).unwrap();
     let one = compile(&plain(1, &[cron("*/5 * * * *")]));
     assert!(Arc::ptr_eq(&one, &compile(&plain(2, &[cron("*/5 * * * *")]))));
     let other = compile(&task(3, &[cron("*/5 * * * *")], |task| task.spec.jitter = SECOND));

@@ -43,6 +43,9 @@ pub trait Subject: Send {
     /// Makes the stored small record of a task unreadable; may reopen.
     async fn damage_task(&mut self, task: TaskId);
 
+    /// Makes the stored definition of a task unreadable, in its first revision; may reopen.
+    async fn damage_definition(&mut self, task: TaskId);
+
     /// How many runs a long queue has in a test of this store.
     fn many(&self) -> usize;
 }
@@ -58,6 +61,7 @@ macro_rules! conformance {
             tasks: ts04_a_deleted_task_is_gone_and_its_id_never_used_again;
             tasks: ts07_paging_visits_each_task_once_in_order_of_creation;
             tasks: a_list_says_of_each_task_what_it_says_alone_after_many_changes_and_deletions;
+            tasks: a_start_is_told_of_each_task_what_its_definition_says_about_time;
             tasks: ts11_an_update_is_a_new_revision_conditional_on_the_one_that_was_read;
             tasks: ts13_activation_raises_the_checkpoint_to_its_moment_and_nothing_lowers_it;
             tasks: ts21_ts28_types_do_not_see_each_other_and_an_empty_one_is_the_systems;
@@ -121,6 +125,7 @@ macro_rules! conformance {
             reopening: a_delete_cut_short_is_found_and_finished;
             reopening: a_run_that_cannot_be_read_is_set_aside_and_in_nobodys_way;
             reopening: a_task_that_cannot_be_read_stops_nobody_else;
+            reopening: a_definition_that_cannot_be_read_is_found_when_it_is_needed;
             history: history_is_kept_by_count_with_marks_apart;
             history: history_is_kept_by_age_and_what_is_unfinished_stays;
             history: an_overgrown_history_is_named_once_until_it_grows_again;

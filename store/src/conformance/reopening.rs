@@ -263,3 +263,26 @@ pub async fn a_task_that_cannot_be_read_stops_nobody_else(subject: &mut dyn Subj
     assert_eq!(scene.read(lost.id).await, lost);
     assert!(!scene.store().quarantined().is_empty());
 }
+
+/// I13: a start needs no definition, so a damaged one costs nobody anything before its own task is due or asked for.
+pub async fn a_definition_that_cannot_be_read_is_found_when_it_is_needed(subject: &mut dyn Subject) {
+    let mut scene = Scene::new(subject).await;
+    let (broken, sound) = (scene.task("a").await, scene.task("b").await);
+    for task in [&broken, &sound] {
+        scene.due(task, None, Vec::new()).await;
+    }
+    let waits = scene.queued(&broken).await;
+    let other = scene.queued(&sound).await;
+    scene.subject().damage_definition(broken.id).await;
+    scene.reopen().await;
+    let known = scene.store().timings(None, 9).await.unwrap();
+    assert_eq!(known.items.iter().map(|stored| stored.id).collect::<Vec<_>>(), [broken.id, sound.id]);
+    assert_eq!(scene.store().quarantined(), []);
+    assert!(matches!(scene.store().task(broken.id).await, Err(Error::Unreadable { .. })));
+    assert_eq!(scene.store().quarantined().len(), 1);
+    let filter = crate::store::TaskFilter { limit: 9, ..crate::store::TaskFilter::default() };
+    let listed = scene.store().tasks(&filter).await.unwrap().items;
+    assert_eq!(listed.iter().map(|stored| stored.task.id).collect::<Vec<_>>(), [sound.id]);
+    assert_eq!(scene.claimed(9).await, [other.id]);
+    assert!(scene.read(waits.id).await.state().is_waiting());
+}

@@ -4,9 +4,12 @@
 
 use super::{Scene, Subject};
 use crate::error::Error;
-use crate::store::{Expect, PutAnswer, PutTask, StoredTask, TaskFilter};
-use punctual_model::{Task, TaskId, TaskStatus, TaskType};
+use crate::store::{Expect, PutAnswer, PutTask, StoredTask, StoredTiming, TaskFilter};
+use jiff::SignedDuration;
+use punctual_model::schedule::{Cron, DstOverlap, Every, Schedule};
+use punctual_model::{Task, TaskId, TaskSpec, TaskStatus, TaskType, Timing};
 use std::sync::Arc;
+use std::time::Duration;
 
 fn all() -> TaskFilter {
     TaskFilter { limit: 500, ..TaskFilter::default() }
@@ -112,6 +115,59 @@ pub async fn ts07_paging_visits_each_task_once_in_order_of_creation(subject: &mu
     assert_eq!(seen, expect);
     filter.after = seen.last().copied();
     assert_eq!(ids(&scene, filter).await, []);
+}
+
+/// What a start is told and what the definitions say never part, whatever has become of a task.
+pub async fn a_start_is_told_of_each_task_what_its_definition_says_about_time(subject: &mut dyn Subject) {
+    let mut scene = Scene::new(subject).await;
+    let hourly = Schedule::Every(Every::new(Duration::from_secs(3600)));
+    let cron = Schedule::Cron(Cron { dst_overlap: DstOverlap::Both, ..Cron::new("0 2 * * *") });
+    let mut tasks = vec![scene.task("manual").await];
+    for n in 0..5u64 {
+        let schedules = vec![hourly.clone(), cron.clone(), Schedule::At(scene.at(90))];
+        let spread = |spec: &mut TaskSpec| {
+            spec.schedules = schedules;
+            spec.timezone = Some("Asia/Tokyo".to_owned());
+            spec.offset = SignedDuration::from_secs(-7);
+            spec.jitter = Duration::from_secs(n);
+            spec.splay = Duration::from_millis(1500);
+            spec.grace = Duration::from_secs(20);
+        };
+        tasks.push(scene.task_with(&format!("t{n}"), spread).await);
+    }
+    scene.change(&tasks[1], |spec| spec.schedules = vec![cron.clone()]).await;
+    scene.change(&tasks[2], |spec| spec.status = TaskStatus::Paused).await;
+    let paused = scene.change(&tasks[3], |spec| spec.status = TaskStatus::Paused).await;
+    scene.change(&paused, |spec| spec.status = TaskStatus::Active).await;
+    assert!(scene.store().delete_task(&scene.session, tasks[4].id, None).await.unwrap());
+    // The first has no checkpoint: it owes nothing from before it was made.
+    for task in &tasks[5..] {
+        scene.advance(60);
+        scene.due(task, None, Vec::new()).await;
+    }
+    for _ in 0..2 {
+        let stored = scene.store().tasks(&all()).await.unwrap().items;
+        let told = stored.iter().map(|StoredTask { task, progress }| StoredTiming {
+            id: task.id,
+            revision: task.revision,
+            status: task.spec.status,
+            timing: Arc::new(Timing::from(&task.spec)),
+            checkpoint: progress.checkpoint.unwrap_or(task.created_at),
+        });
+        let mut pages = Vec::new();
+        let mut after = None;
+        loop {
+            let page = scene.store().timings(after, 2).await.unwrap();
+            pages.extend(page.items);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(pages.len(), 5);
+        assert_eq!(pages, told.collect::<Vec<_>>());
+        scene.reopen().await;
+    }
 }
 
 pub async fn ts11_an_update_is_a_new_revision_conditional_on_the_one_that_was_read(

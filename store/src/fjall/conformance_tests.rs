@@ -1,6 +1,7 @@
 //! The behaviours that every store has, shown by the embedded one, with a real directory under each.
 
 use super::embedded::FjallStore;
+use super::key;
 use super::open::open;
 use super::options::{FreeSpace, Options};
 use crate::conformance::Subject;
@@ -50,7 +51,11 @@ impl Embedded {
     }
 
     /// Overwrites a record behind the back of a closed store.
-    fn damage(&mut self, key: [u8; 8], keyspace: impl Fn(&super::keyspaces::Keyspaces) -> &Keyspace) {
+    fn damage<const N: usize>(
+        &mut self,
+        key: [u8; N],
+        keyspace: impl Fn(&super::keyspaces::Keyspaces) -> &Keyspace,
+    ) {
         self.crash();
         let opened = open(&self.path(), &options()).unwrap();
         let keyspace = keyspace(&opened.core.keyspaces);
@@ -83,6 +88,10 @@ impl Subject for Embedded {
 
     async fn damage_task(&mut self, task: TaskId) {
         self.damage(task.to_key(), |keyspaces| &keyspaces.heads);
+    }
+
+    async fn damage_definition(&mut self, task: TaskId) {
+        self.damage(key::pair(task.get(), 1), |keyspaces| &keyspaces.definitions);
     }
 
     fn many(&self) -> usize {

@@ -211,6 +211,14 @@ impl TaskStore for FjallStore {
         self.scan(move |shared, _| read::tasks(&shared.core.view(), &filter)).await
     }
 
+    async fn timings(
+        &self,
+        after: Option<TaskId>,
+        limit: usize,
+    ) -> Result<Page<StoredTiming, TaskId>, Error> {
+        self.scan(move |shared, _| read::timings(&shared.core.view(), after, limit)).await
+    }
+
     async fn delete_task(&self, session: &Session, id: TaskId, revision: Option<u64>) -> Result<bool, Error> {
         answer!(self, TaskDeleted, Request::DeleteTask { session: session.clone(), id, revision })
     }

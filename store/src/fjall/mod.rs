@@ -34,6 +34,8 @@ mod open_tests;
 #[cfg(test)]
 mod repair_tests;
 #[cfg(test)]
+mod timing_tests;
+#[cfg(test)]
 mod writer_tests;
 
 pub use embedded::FjallStore;

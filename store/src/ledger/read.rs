@@ -2,9 +2,11 @@
 
 use super::tables::{Head, HeadStatus, Tables};
 use crate::error::Error;
-use crate::store::{Page, RunFilter, StoredTask, TaskFilter};
+use crate::store::{Page, RunFilter, StoredTask, StoredTiming, TaskFilter};
 use jiff::Timestamp;
-use punctual_model::{Run, RunEvent, RunId, RunState, RunStateName, Task, TaskId, TaskType};
+use punctual_model::{
+    Run, RunEvent, RunId, RunState, RunStateName, Task, TaskId, TaskStatus, TaskType, Timing,
+};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -101,6 +103,53 @@ pub fn tasks<T: Tables>(tables: &T, filter: &TaskFilter) -> Result<Page<StoredTa
     })?;
     failed.map_or(Ok(()), Err)?;
     let next = items.last().filter(|_| more).map(|stored| stored.task.id);
+    Ok(Page { items, next })
+}
+
+/// Tasks as far as a start has to know them; see [`crate::TaskStore::timings`].
+///
+/// # Errors
+/// [`Error::Failed`] if the tables do not answer.
+pub fn timings<T: Tables>(
+    tables: &T,
+    after: Option<TaskId>,
+    limit: usize,
+) -> Result<Page<StoredTiming, TaskId>, Error> {
+    let limit = limit.max(1);
+    let mut items: Vec<StoredTiming> = Vec::new();
+    let (mut more, mut failed) = (false, None);
+    let mut definition = tables.rising_definitions();
+    tables.heads(after, &mut |id, head| {
+        let status = match head.status {
+            HeadStatus::Active => TaskStatus::Active,
+            HeadStatus::Paused => TaskStatus::Paused,
+            HeadStatus::Deleted => return ControlFlow::Continue(()),
+        };
+        if items.len() == limit {
+            more = true;
+            return ControlFlow::Break(());
+        }
+        let kept = head.digest.timing.zip(head.progress.checkpoint);
+        let (timing, checkpoint) = match kept {
+            Some(kept) => kept,
+            // Of an earlier build, or without a checkpoint: such a task owes nothing from before it existed.
+            None => match absent(definition(id, head.revision)) {
+                Ok(Some(task)) => {
+                    let checkpoint = head.progress.checkpoint.unwrap_or(task.created_at);
+                    (Arc::new(Timing::from(&task.spec)), checkpoint)
+                }
+                Ok(None) => return ControlFlow::Continue(()),
+                Err(error) => {
+                    failed = Some(error);
+                    return ControlFlow::Break(());
+                }
+            },
+        };
+        items.push(StoredTiming { id, revision: head.revision, status, timing, checkpoint });
+        ControlFlow::Continue(())
+    })?;
+    failed.map_or(Ok(()), Err)?;
+    let next = items.last().filter(|_| more).map(|stored| stored.id);
     Ok(Page { items, next })
 }
 

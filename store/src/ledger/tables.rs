@@ -9,7 +9,7 @@ use crate::store::Quarantined;
 use jiff::Timestamp;
 use punctual_model::task::Retention;
 use punctual_model::{
-    Overlap, Run, RunId, Task, TaskId, TaskProgress, TaskSpec, TaskStatus, TaskType, Trigger,
+    Overlap, Run, RunId, Task, TaskId, TaskProgress, TaskSpec, TaskStatus, TaskType, Timing, Trigger,
 };
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -162,7 +162,8 @@ impl From<TaskStatus> for HeadStatus {
     }
 }
 
-/// What the queue and retention have to know of a definition.
+/// What the queue, retention and a start have to know of a definition. Written in the same commit as that, and derived
+/// from it by [`Digest::of`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digest {
     /// The overlap policy is another one than `allow`: at most one unforced run at work.
@@ -183,6 +184,8 @@ pub struct Digest {
     pub on_failure: bool,
     /// A run that succeeds after one that did not is followed by one that tells of it.
     pub on_recovered: bool,
+    /// What decides its dues; none in records of builds that did not keep it here. Then the definition tells.
+    pub timing: Option<Arc<Timing>>,
 }
 
 /// A limit that counts the runs of all tasks with the same key.
@@ -215,6 +218,7 @@ impl Digest {
             on_failure: spec.on_failure.is_some(),
             on_recovered: spec.on_recovered.is_some(),
             retention: spec.retention,
+            timing: Some(Arc::new(Timing::from(spec))),
         }
     }
 }

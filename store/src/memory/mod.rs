@@ -13,7 +13,7 @@ use crate::ledger::{Answer, Batch, Ledger, Request, Settled, read};
 use crate::store::{
     CancelAnswer, Claims, Edge, EdgeAnswer, Enqueued, HistoryStore, Materialise, Materialised, Page, Pruned,
     PutAnswer, PutTask, Quarantined, RunFilter, RunStore, Session, SessionStore, SoftNote, StoreStats,
-    StoredTask, TaskFilter, TaskStore,
+    StoredTask, StoredTiming, TaskFilter, TaskStore,
 };
 use crate::tally::Tallies;
 use async_trait::async_trait;
@@ -113,6 +113,11 @@ impl MemoryStore {
         self.lock().tables.damaged_heads.insert(id);
     }
 
+    /// Makes all definitions of a task unreadable, as a damaged disk would.
+    pub fn damage_definition(&self, id: TaskId) {
+        self.lock().tables.damaged_definitions.insert(id);
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -202,6 +207,14 @@ impl TaskStore for MemoryStore {
 
     async fn tasks(&self, filter: &TaskFilter) -> Result<Page<StoredTask, TaskId>, Error> {
         read::tasks(&self.open()?.tables, filter)
+    }
+
+    async fn timings(
+        &self,
+        after: Option<TaskId>,
+        limit: usize,
+    ) -> Result<Page<StoredTiming, TaskId>, Error> {
+        read::timings(&self.open()?.tables, after, limit)
     }
 
     async fn delete_task(&self, session: &Session, id: TaskId, revision: Option<u64>) -> Result<bool, Error> {

@@ -20,9 +20,10 @@ pub(super) struct MemoryTables {
     of_task: BTreeMap<TaskId, BTreeSet<RunId>>,
     /// Number of commits.
     pub(super) sequence: u64,
-    /// Runs and heads that a test has made unreadable.
+    /// Runs, heads and the definitions of tasks that a test has made unreadable.
     pub(super) damaged_runs: BTreeSet<RunId>,
     pub(super) damaged_heads: BTreeSet<TaskId>,
+    pub(super) damaged_definitions: BTreeSet<TaskId>,
     pub(super) quarantine: Arc<Quarantine>,
 }
 
@@ -99,6 +100,9 @@ impl Tables for MemoryTables {
     }
 
     fn definition(&self, task: TaskId, revision: u64) -> Result<Option<Arc<Task>>, Error> {
+        if self.damaged_definitions.contains(&task) {
+            return Err(self.damaged("definition", task.to_key()));
+        }
         Ok(self.definitions.get(&(task, revision)).cloned())
     }
 

@@ -44,6 +44,10 @@ impl Subject for Memory {
         self.store.damage_task(task);
     }
 
+    async fn damage_definition(&mut self, task: TaskId) {
+        self.store.damage_definition(task);
+    }
+
     fn many(&self) -> usize {
         10_000
     }

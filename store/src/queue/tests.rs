@@ -28,6 +28,7 @@ fn plain() -> Digest {
         priority: 0,
         pause_after: None,
         retention: Retention::default(),
+        timing: None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::ledger::HeadStatus;
 use minicbor::{Decode, Encode};
+use punctual_model::schedule::{DstGap, DstOverlap};
 use punctual_model::state::MissedWhy;
 use punctual_model::{CancelWhy, FailureKind, LostWhy, RunStateName, StopWhy};
 
@@ -63,4 +64,12 @@ codes! {
 codes! {
     /// Whether a task is there.
     StatusCode for HeadStatus { Active = 0, Paused = 1, Deleted = 2 }
+}
+codes! {
+    /// What becomes of times that the spring jump skips.
+    GapCode for DstGap { RunAtEnd = 0, Skip = 1 }
+}
+codes! {
+    /// Which pass of a repeated time counts.
+    OverlapCode for DstOverlap { First = 0, Second = 1, Both = 2 }
 }

@@ -2,6 +2,7 @@
 
 use super::code::{StateCode, StatusCode};
 use super::time::Nanos;
+use super::timing::TimingField;
 use super::{Unreadable, from_cbor, to_cbor};
 use crate::ledger::{Digest, Head, SharedLimit};
 use jiff::Timestamp;
@@ -39,6 +40,8 @@ struct HeadTwin {
     progress: ProgressTwin,
     #[n(7)]
     history_from: Option<u64>,
+    #[n(8)]
+    timing: Option<TimingField>,
 }
 
 #[derive(Debug, PartialEq, Encode, Decode)]
@@ -117,6 +120,7 @@ impl From<&Head> for HeadTwin {
             pause_after,
             on_failure,
             on_recovered,
+            timing,
         } = &head.digest;
         Self {
             revision: head.revision,
@@ -141,6 +145,7 @@ impl From<&Head> for HeadTwin {
             },
             progress: ProgressTwin::from(&head.progress),
             history_from: head.history_from.map(RunId::get),
+            timing: timing.is_some().then(|| TimingField(timing.clone())),
         }
     }
 }
@@ -168,6 +173,7 @@ impl TryFrom<HeadTwin> for Head {
                 pause_after: digest.pause_after,
                 on_failure: digest.on_failure.unwrap_or_default(),
                 on_recovered: digest.on_recovered.unwrap_or_default(),
+                timing: twin.timing.and_then(|TimingField(timing)| timing),
             },
             progress: twin.progress.try_into()?,
             kept_runs: twin.kept_runs,

@@ -12,6 +12,7 @@ mod outcome;
 mod run;
 mod task;
 mod time;
+mod timing;
 
 pub(crate) use head::{decode_head, encode_head};
 pub(crate) use meta::{decode_meta, encode_meta};

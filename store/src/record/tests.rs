@@ -41,6 +41,11 @@ fn records_of_version_1_are_read_and_written_byte_for_byte() {
             let back = decode_head(&record) == Ok(full_head());
             (record, back)
         }),
+        ("head-timed".to_owned(), {
+            let record = encode_head(&timed_head());
+            let back = decode_head(&record) == Ok(timed_head());
+            (record, back)
+        }),
         ("meta".to_owned(), {
             let meta = Meta { epoch: 12, id_floor: run_id(Duration::ZERO).get() };
             let record = encode_meta(meta);
@@ -72,6 +77,17 @@ fn fields_of_a_later_build_are_passed_over() {
     later[1] = 0x8e;
     later.extend([0xa0, 0x63, b'n', b'e', b'w']);
     assert_eq!(decode_run(run.id, &later), Ok(run));
+}
+
+/// A schedule of a kind that a later build may have: the definition is asked then.
+#[test]
+fn a_timing_that_is_not_understood_is_none_and_the_head_is_read() {
+    let mut record = encode_head(&timed_head());
+    // The map of the timing begins with its schedules (0), of which the first is a cron (0) of three parts.
+    let begin = [0x00, 0x83, 0x82, 0x00, 0x83];
+    let at = record.windows(begin.len()).position(|bytes| bytes == begin).unwrap();
+    record[at + 3] = 0x17;
+    assert_eq!(decode_head(&record), Ok(full_head()));
 }
 
 #[test]

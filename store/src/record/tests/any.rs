@@ -3,7 +3,7 @@
 use super::samples::{NOON, all_states, full_head};
 use super::*;
 use crate::ledger::Digest;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -11,15 +11,41 @@ use punctual_model::event::{Event, EventKind, EventLog};
 use punctual_model::outcome::OutputSummary;
 use punctual_model::overlap::SkipWhy;
 use punctual_model::restart::RestartCount;
+use punctual_model::schedule::{Cron, DstGap, DstOverlap, Every};
 use punctual_model::state::{Missed, MissedWhy};
 use punctual_model::*;
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 
 prop_compose! {
     fn instant()(near in any::<bool>(), nanos in -10_000_000_000i128..10_000_000_000, far in
         Timestamp::MIN.as_nanosecond()..=Timestamp::MAX.as_nanosecond()) -> Timestamp {
         Timestamp::from_nanosecond(if near { NOON.as_nanosecond() + nanos } else { far }).unwrap()
+    }
+}
+
+fn schedule() -> impl Strategy<Value = Schedule> {
+    let gap = proptest::sample::select(&[DstGap::RunAtEnd, DstGap::Skip]);
+    let overlap = proptest::sample::select(&[DstOverlap::First, DstOverlap::Second, DstOverlap::Both]);
+    let cron = (any::<String>(), gap, overlap)
+        .prop_map(|(expr, dst_gap, dst_overlap)| Schedule::Cron(Cron { expr, dst_gap, dst_overlap }));
+    let every = (any::<Duration>(), option::of(instant()))
+        .prop_map(|(interval, anchor)| Schedule::Every(Every { interval, anchor }));
+    prop_oneof![cron, every, instant().prop_map(Schedule::At)]
+}
+
+prop_compose! {
+    fn timing()(
+        schedules in vec(schedule(), 0..4),
+        timezone in option::of(any::<String>()),
+        offset in (any::<i64>(), 0i32..1_000_000_000),
+        spans in any::<(bool, Duration, Duration, Duration)>(),
+    ) -> Arc<Timing> {
+        let (plain, jitter, splay, grace) = spans;
+        let timing = Timing { schedules, timezone, ..Timing::default() };
+        let offset = SignedDuration::new(offset.0, offset.1 * if offset.0 < 0 { -1 } else { 1 });
+        Arc::new(if plain { timing } else { Timing { offset, jitter, splay, grace, ..timing } })
     }
 }
 
@@ -177,12 +203,24 @@ proptest! {
     }
 
     #[test]
+    fn no_damage_to_a_head_panics(timing in timing(), at in any::<prop::sample::Index>(), byte: u8) {
+        let mut head = full_head();
+        head.digest.timing = Some(timing);
+        let mut record = encode_head(&head);
+        let at = at.index(record.len());
+        record[at] = byte;
+        let _ = decode_head(&record);
+        let _ = decode_head(&record[..at]);
+    }
+
+    #[test]
     fn every_head_reads_back_as_it_was(
         at in option::of(instant()),
         error in option::of(any::<String>()),
         numbers in any::<(u64, u64, bool, i8, u32)>(),
         age in any::<Duration>(),
         from in option::of(1u64..),
+        timing in option::of(timing()),
     ) {
         let mut head = full_head();
         let (revision, kept_runs, serial, priority, rate) = numbers;
@@ -190,6 +228,7 @@ proptest! {
         head.kept_runs = kept_runs;
         head.digest = Digest { serial, priority, catch_up_rate: rate.max(1), shared: None, ..head.digest };
         head.digest.retention.age = age;
+        head.digest.timing = timing;
         head.progress.checkpoint = at;
         head.progress.last_error = error;
         (head.progress.failures_in_row, head.progress.paused_after) = (rate, from.map(|_| rate));

@@ -212,13 +212,19 @@ pub(super) fn full_task() -> Task {
     }
 }
 
+/// A head that keeps what decides the dues of its task.
+pub(super) fn timed_head() -> Head {
+    Head { digest: Digest::of(&full_task().spec), ..full_head() }
+}
+
+/// A head that uses every field of the first layout.
 pub(super) fn full_head() -> Head {
     let at = |secs| Some(NOON + SignedDuration::from_secs(secs));
     Head {
         revision: 4,
         oldest_revision: 2,
         status: HeadStatus::Paused,
-        digest: Digest::of(&full_task().spec),
+        digest: Digest { timing: None, ..Digest::of(&full_task().spec) },
         progress: TaskProgress {
             checkpoint: at(0),
             latest_scheduled: at(1),
