@@ -313,7 +313,8 @@ impl RunStore for FjallStore {
     }
 
     async fn untold(&self, limit: usize) -> Result<Vec<RunId>, Error> {
-        Ok(self.shared.peek().untold(limit))
+        let untold = self.shared.peek().untold(limit);
+        self.durable(Ok(untold)).await
     }
 
     async fn told(&self, session: &Session, runs: Vec<RunId>) -> Result<(), Error> {
