@@ -1,11 +1,12 @@
 //! Who is due when: all tasks by `run_at`, in a few tens of bytes each.
 //!
 //! A pure data structure that the service asks and moves; it reads no clock and computes no schedule.
-//! Three parts: the entries in one dense vector, an index from task id to entry, and a four-ary heap of
+//! Three parts: the entries, numbered without gaps, an index from task id to entry, and a four-ary heap of
 //! times that points into the entries (four children share a cache line; each entry knows its place in
 //! the heap, so that a change or a release finds it). Equal times go by task id, so the order never
 //! depends on history.
 
+mod blocks;
 mod instant;
 
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod tests;
 
 pub use instant::{EARLIEST, LATEST};
 
+use blocks::Blocks;
 use hashbrown::HashTable;
 use instant::Nanos;
 use jiff::Timestamp;
@@ -69,12 +71,14 @@ pub enum Placed {
 /// All known tasks, those with a next due in order of its `run_at`.
 #[derive(Debug)]
 pub struct Timetable<P> {
-    entries: Vec<Entry<P>>,
+    entries: Blocks<Entry<P>>,
+    /// Of each entry, where in the heap its time stands.
+    places: Blocks<u32>,
     /// Numbers of entries, by the hash of their task id.
     by_id: HashTable<u32>,
     /// The heap: times and, beside each, the number of its entry.
-    times: Vec<Nanos>,
-    order: Vec<u32>,
+    times: Blocks<Nanos>,
+    order: Blocks<u32>,
 }
 
 #[derive(Debug)]
@@ -83,13 +87,17 @@ struct Entry<P> {
     revision: u64,
     due: Nanos,
     plan: Arc<P>,
-    /// Where in the heap its time stands.
-    place: u32,
 }
 
 impl<P> Default for Timetable<P> {
     fn default() -> Self {
-        Self { entries: Vec::new(), by_id: HashTable::new(), times: Vec::new(), order: Vec::new() }
+        Self {
+            entries: Blocks::default(),
+            places: Blocks::default(),
+            by_id: HashTable::new(),
+            times: Blocks::default(),
+            order: Blocks::default(),
+        }
     }
 }
 
@@ -143,7 +151,8 @@ impl<P> Timetable<P> {
                 let Some(number) = u32::try_from(slot).ok().filter(|number| *number != NOWHERE) else {
                     return Placed::Full;
                 };
-                push(&mut self.entries, Entry { id, revision, due, plan, place: NOWHERE });
+                self.entries.push(Entry { id, revision, due, plan });
+                self.places.push(NOWHERE);
                 let entries = &self.entries;
                 self.by_id.insert_unique(hash(id), number, |slot| hash(entries[*slot as usize].id));
                 slot
@@ -157,19 +166,21 @@ impl<P> Timetable<P> {
     pub fn remove(&mut self, id: TaskId) -> bool {
         let Some(slot) = self.find(id) else { return false };
         self.set_time(slot, None);
-        let Self { entries, by_id, .. } = self;
+        let Self { entries, places, by_id, .. } = self;
         if let Ok(found) = by_id.find_entry(hash(id), |known| *known as usize == slot) {
             found.remove();
         }
         entries.swap_remove(slot);
+        places.swap_remove(slot);
         // The entry that was last has moved into the gap.
         if let Some(moved) = entries.get(slot) {
             let (last, slot) = (entries.len(), slot as u32);
             if let Some(known) = by_id.find_mut(hash(moved.id), |known| *known as usize == last) {
                 *known = slot;
             }
-            if moved.place != NOWHERE {
-                self.order[moved.place as usize] = slot;
+            let place = places[slot as usize];
+            if place != NOWHERE {
+                self.order[place as usize] = slot;
             }
         }
         true
@@ -216,12 +227,12 @@ impl<P> Timetable<P> {
 
     /// Gives an entry its place in the heap, another one, or none.
     fn set_time(&mut self, slot: usize, time: Option<Nanos>) {
-        let place = self.entries[slot].place;
+        let place = self.places[slot];
         match (time, place) {
             (None, NOWHERE) => {}
             (None, place) => {
                 let place = place as usize;
-                self.entries[slot].place = NOWHERE;
+                self.places[slot] = NOWHERE;
                 self.times.swap_remove(place);
                 self.order.swap_remove(place);
                 if place < self.order.len() {
@@ -229,8 +240,8 @@ impl<P> Timetable<P> {
                 }
             }
             (Some(time), NOWHERE) => {
-                push(&mut self.times, time);
-                push(&mut self.order, slot as u32);
+                self.times.push(time);
+                self.order.push(slot as u32);
                 self.settle(self.order.len() - 1);
             }
             (Some(time), place) => {
@@ -260,7 +271,7 @@ impl<P> Timetable<P> {
             self.swap(place, first);
             place = first;
         }
-        self.entries[self.order[place] as usize].place = place as u32;
+        self.places[self.order[place] as usize] = place as u32;
     }
 
     fn before(&self, a: usize, b: usize) -> bool {
@@ -273,19 +284,8 @@ impl<P> Timetable<P> {
     fn swap(&mut self, settling: usize, other: usize) {
         self.times.swap(settling, other);
         self.order.swap(settling, other);
-        self.entries[self.order[settling] as usize].place = settling as u32;
+        self.places[self.order[settling] as usize] = settling as u32;
     }
-}
-
-/// Appends, growing by an eighth instead of doubling: a million idle tasks should not hold room for a
-/// second million. (Large blocks move by remapping pages, not by copying.)
-fn push<T>(vec: &mut Vec<T>, value: T) {
-    /// Below this many, small steps would cost more than they save.
-    const FEW: usize = 64;
-    if vec.len() == vec.capacity() {
-        vec.reserve_exact((vec.len() / 8).max(FEW));
-    }
-    vec.push(value);
 }
 
 /// Spreads ids that rise with time over the whole word. They are ours, so nobody can aim at collisions.

@@ -156,8 +156,8 @@ proptest! {
             prop_assert_eq!(table.next_run_at(), first.map(at));
             prop_assert_eq!(table.len(), model.len());
             prop_assert_eq!(table.waiting(), model.values().filter(|(_, t)| t.is_some()).count());
-            for (place, slot) in table.order.iter().enumerate() {
-                prop_assert_eq!(table.entries[*slot as usize].place as usize, place);
+            for place in 0..table.order.len() {
+                prop_assert_eq!(table.places[table.order[place] as usize] as usize, place);
             }
         }
     }
