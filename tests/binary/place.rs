@@ -115,11 +115,14 @@ impl Place {
     #[track_caller]
     pub(crate) fn wait_for_keepers(&self) {
         let notes = || std::fs::read_dir(self.data().join("processes")).expect("the directory").flatten();
-        let is_state = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "state");
+        let is_state = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "shim");
         while let Some(state) = notes().map(|note| note.path()).find(is_state) {
-            // Gone in between is what is waited for, and one that is not whole is being written.
-            let state = std::fs::read(state).map(|text| serde_json::from_slice::<Value>(&text));
-            let Ok(Ok(state)) = state else { continue };
+            // Gone in between is what is waited for; one that stands for nobody goes at once, and one that is not whole
+            // is being written.
+            let state = std::fs::read_to_string(state).unwrap_or_default();
+            let Ok(state) = serde_json::from_str::<Value>(state.lines().next().unwrap_or_default()) else {
+                continue;
+            };
             let keeper = state["shim"]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
             process::wait_for_end(keeper.expect("a number"));
         }

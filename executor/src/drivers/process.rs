@@ -14,6 +14,8 @@ mod environment;
 mod exit;
 mod home;
 #[cfg(target_os = "linux")]
+mod idle;
+#[cfg(target_os = "linux")]
 mod keeping;
 #[cfg(target_os = "linux")]
 mod kept;

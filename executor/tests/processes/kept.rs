@@ -1,7 +1,7 @@
 //! What is so only of processes in the hands of shims: they outlive the daemon, and a later one finds them.
 
 use super::Node;
-use crate::node::{gate, home_in, is_alive, notes, shell, until, within};
+use crate::node::{gate, home_in, is_alive, noted, notes, shell, until, within};
 use futures_util::StreamExt as _;
 use punctual_clock::Clock;
 use punctual_executor::drivers::process::ProcessDriver;
@@ -19,14 +19,8 @@ pub(super) fn files(node: &Node) -> Vec<String> {
     notes(node.path())
 }
 
-/// The one attempt that there is, as its shim has noted it.
-fn state(node: &Node, run: RunId) -> serde_json::Value {
-    let text = std::fs::read_to_string(node.path().join(format!("processes/{run}.1.state"))).unwrap();
-    serde_json::from_str(&text).unwrap()
-}
-
 pub(super) fn shim_of(node: &Node, run: RunId) -> String {
-    state(node, run)["shim"]["pid"].to_string()
+    noted(node.path(), run).unwrap().1["shim"]["pid"].to_string()
 }
 
 pub(super) fn kill(pid: &str) {
@@ -284,9 +278,10 @@ async fn with_another_state(
     id: RunId,
     change: impl FnOnce(&mut serde_json::Value),
 ) -> (Pool, Run) {
-    let mut state = state(node, id);
+    let (path, mut state) = noted(node.path(), id).unwrap();
     change(&mut state);
-    std::fs::write(node.path().join(format!("processes/{id}.1.state")), state.to_string()).unwrap();
+    let line = format!("{state}\n");
+    std::fs::write(path, format!("{line}{:08x}\n", crc32fast::hash(line.as_bytes()))).unwrap();
     next(node, id).await
 }
 
@@ -336,6 +331,28 @@ async fn of_another_boot_nothing_lives() {
     assert!(stranger.try_wait().unwrap().is_none(), "it was touched");
     stranger.kill().unwrap();
     stranger.wait().unwrap();
+}
+
+/// It has noted itself under the name of its attempt, and knows nothing of what was added since.
+#[tokio::test]
+async fn the_shim_of_an_earlier_build_is_found_again() {
+    let node = Node::new().await;
+    let gate = gate(node.path());
+    let script = format!("echo ready; cat {} >/dev/null; echo bye; exit 7", gate.display());
+    let id = left_alone(&node, shell(&script)).await;
+    let (path, mut state) = noted(node.path(), id).unwrap();
+    state.as_object_mut().unwrap().remove("before").unwrap();
+    let earlier = node.path().join(format!("processes/{id}.1.state"));
+    std::fs::write(&earlier, state.to_string()).unwrap();
+    std::fs::remove_file(path).unwrap();
+    let (pool, run) = next(&node, id).await;
+    assert_eq!((run.life.attempt, reattached(&run)), (1, 1));
+    assert!(earlier.exists(), "swept while it lives");
+    std::fs::write(&gate, "go\n").unwrap();
+    let run = end(&pool, id).await;
+    assert_eq!((run.state(), run.outcome.unwrap().exit), (RunState::Failed, Some(Exit::Code(7))));
+    assert_eq!(node.output(id), "ready\nbye\n");
+    until(|| files(&node).is_empty()).await;
 }
 
 #[tokio::test]

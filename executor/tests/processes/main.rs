@@ -12,6 +12,8 @@ mod with_shims {
 
     type Node = node::Node<true>;
 
+    #[path = "again.rs"]
+    mod again;
     #[cfg(target_os = "linux")]
     #[path = "control.rs"]
     mod control;

@@ -212,6 +212,19 @@ pub(crate) fn notes(directory: &Path) -> Vec<String> {
     entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
+/// What a living shim has noted of its first attempt at a run, and where.
+#[cfg(target_os = "linux")]
+pub(crate) fn noted(directory: &Path, run: RunId) -> Option<(std::path::PathBuf, serde_json::Value)> {
+    let names = notes(directory).into_iter().filter(|name| name.ends_with(".shim"));
+    let read = |path: std::path::PathBuf| {
+        let text = std::fs::read_to_string(&path).ok()?;
+        let state: serde_json::Value = serde_json::from_str(text.lines().next()?).ok()?;
+        Some((path, state))
+    };
+    let mut all = names.filter_map(|name| read(directory.join("processes").join(name)));
+    all.find(|(_, state)| state["run"] == run.to_string() && state["attempt"] == 1)
+}
+
 /// Whether a process lives; a zombie does not.
 pub(crate) fn is_alive(pid: &str) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));

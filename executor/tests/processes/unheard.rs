@@ -2,7 +2,7 @@
 
 use super::Node;
 use super::kept::{end, files, next, reattached};
-use crate::node::{gate, is_alive, shell, until, within};
+use crate::node::{gate, is_alive, noted, shell, until, within};
 use async_trait::async_trait;
 use punctual_executor::drivers::process::ProcessDriver;
 use punctual_executor::{
@@ -19,8 +19,8 @@ use std::time::Duration;
 /// Starts work, and does not hear that it lives: a daemon that stands still at that moment.
 struct HardOfHearing {
     driver: ProcessDriver,
-    /// Where shims note who they are, which is before the work begins.
-    notes: PathBuf,
+    /// Where the node is; its shims note there whom they keep, which is before the work begins.
+    directory: PathBuf,
 }
 
 #[async_trait]
@@ -34,10 +34,10 @@ impl Driver for HardOfHearing {
     }
 
     async fn start(&self, attempt: Attempt, sink: Arc<dyn RunSink>) -> Result<Box<dyn Handle>, Failure> {
-        let noted = self.notes.join(format!("{}.{}.state", attempt.run.id, attempt.run.life.attempt));
+        let run = attempt.run.id;
         let mut start = self.driver.start(attempt, sink);
         std::future::poll_fn(|context| {
-            if !noted.exists() {
+            if noted(&self.directory, run).is_none() {
                 context.waker().wake_by_ref();
                 assert!(start.as_mut().poll(context).is_pending(), "it was told of work that nobody noted");
             }
@@ -58,7 +58,7 @@ async fn unheard(node: &Node, spec: TaskSpec) -> (Pool, Arc<dyn RunPromise>) {
     let driver = ProcessDriver::shell(Arc::clone(&node.home), Arc::clone(&node.clock));
     let pool =
         Pool::builder(Arc::clone(&node.store) as Arc<dyn Store>, session.clone(), Arc::clone(&node.clock))
-            .driver(HardOfHearing { driver, notes: node.path().join("processes") })
+            .driver(HardOfHearing { driver, directory: node.path().to_owned() })
             .outputs(Outputs::in_directory(node.path().join("output")))
             .build();
     pool.start();

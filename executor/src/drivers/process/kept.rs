@@ -9,9 +9,11 @@ mod talk;
 use super::command::Plan;
 use super::control::Step;
 use super::home::ProcessHome;
+use super::idle::Free;
 use super::keeping::{self, Keeping};
-use super::shim::files::{Files, State};
+use super::shim::files::Files;
 use super::shim::messages::{self, Ask, Tell};
+use super::shim::note::{self, State};
 use super::shim::order::{self, About, Order};
 use super::spawner::Program;
 use super::strays::{self, FIRST_LOOK, LONGEST_LOOK};
@@ -25,9 +27,11 @@ use punctual_faults::crash_point;
 use punctual_model::{Failure, FailureKind};
 use punctual_store::fjall::FreeSpace;
 use rustix::process::Signal;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::unix::net::UnixStream as Stream;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use talk::next;
@@ -51,7 +55,7 @@ pub(super) struct Keeper<'a> {
 }
 
 impl Keeper<'_> {
-    fn here(&self, is_found: bool) -> Here {
+    fn here(&self, note: Option<PathBuf>, is_found: bool) -> Here {
         Here {
             home: Arc::clone(self.home),
             clock: Arc::clone(self.clock),
@@ -59,6 +63,7 @@ impl Keeper<'_> {
             outputs: self.outputs.clone(),
             attempt: self.attempt.clone(),
             files: self.files(),
+            note,
             is_found,
         }
     }
@@ -70,13 +75,12 @@ impl Keeper<'_> {
     /// Has a shim start the work. If this is dropped before it returned, the shim sees its stream end: work that has
     /// not begun by then never does, and the rest is found by [`Self::recover`].
     pub(super) async fn start(&self, plan: &Plan<'_>, program: &Program) -> Result<KeptHandle, Failure> {
-        let order =
-            self.order(plan).and_then(|order| order.encode()).map_err(|error| plan.failure(&error))?;
+        let mut order = self.order(plan).map_err(|error| plan.failure(&error))?;
         crash_point("executor.before_spawn");
-        let started = self.has_started(&order, program).await;
+        let started = self.has_started(&mut order, program).await;
         crash_point("executor.after_spawn");
         match started {
-            Ok((stream, buffer)) => Ok(KeptHandle::new(self.here(false), stream, buffer)),
+            Ok((shim, buffer)) => Ok(KeptHandle::new(self.here(Some(shim.note), false), shim.stream, buffer)),
             Err(NotStarted::System(step, error)) => Err(plan.failure_at(step, &error)),
             Err(NotStarted::Other(text)) => Err(Failure::new(FailureKind::Start, text).recoverable()),
         }
@@ -94,6 +98,8 @@ impl Keeper<'_> {
             about: About {
                 run: run.id,
                 attempt: run.life.attempt,
+                // That of whoever will take it.
+                note: String::new(),
                 node: self.home.mark().unwrap_or_default().to_owned(),
                 token: format!("{:016x}", Chance::from_os().bits()),
                 timeout: task.spec.timeout.map(milliseconds),
@@ -116,49 +122,69 @@ impl Keeper<'_> {
         })
     }
 
-    async fn has_started(
-        &self,
-        order: &[u8],
-        program: &Program,
-    ) -> Result<(UnixStream, Vec<u8>), NotStarted> {
-        self.keeping.prepare()?;
+    async fn has_started(&self, order: &mut Order, program: &Program) -> Result<(Free, Vec<u8>), NotStarted> {
         let mut again = true;
+        let mut idle = self.keeping.idle.take();
         loop {
-            let (ours, theirs) = Stream::pair()?;
-            ours.set_nonblocking(true)?;
-            self.keeping.spawner.spawn(program, theirs, &**self.clock).await?;
-            let mut stream = UnixStream::from_std(ours)?;
+            let is_new = idle.is_none();
+            let mut shim = match idle.take() {
+                Some(shim) => shim,
+                None => self.new_shim(program).await?,
+            };
+            let name = shim.note.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            name.clone_into(&mut order.about.note);
             // A shim that has refused already does not read it, and has said why.
-            let _ = stream.write_all(order).await;
+            let _ = shim.stream.write_all(&order.encode()?).await;
             let mut buffer = Vec::new();
-            match next(&mut stream, &mut buffer).await {
-                Some(Tell::Started) => return Ok((stream, buffer)),
+            match next(&mut shim.stream, &mut buffer).await {
+                Some(Tell::Started) => return Ok((shim, buffer)),
                 Some(Tell::NotStarted { errno: Some(number), step, .. }) => {
                     return Err(NotStarted::System(step, io::Error::from_raw_os_error(number)));
                 }
                 Some(Tell::NotStarted { errno: None, text, .. }) => return Err(NotStarted::Other(text)),
-                // The spawner died before it made a shim: what has no state was never begun.
-                None if again && self.files().state().is_none() => again = false,
+                // It died while it waited for work, or the spawner before it made a shim: what is not noted was never
+                // begun.
+                None if (again || !is_new) && !self.is_noted(&shim.note) => {
+                    let _ = std::fs::remove_file(&shim.note);
+                    again &= !is_new;
+                }
                 Some(_) | None => {
-                    drop(stream);
-                    self.here(false).end_what_is_left().await;
-                    self.files().remove();
+                    drop(shim.stream);
+                    let here = self.here(Some(shim.note), false);
+                    here.end_what_is_left().await;
+                    here.remove_all();
                     return Err(vanished());
                 }
             }
         }
     }
 
+    async fn new_shim(&self, program: &Program) -> io::Result<Free> {
+        self.keeping.prepare()?;
+        let (ours, theirs) = Stream::pair()?;
+        ours.set_nonblocking(true)?;
+        self.keeping.spawner.spawn(program, theirs, &**self.clock).await?;
+        Ok(Free { stream: UnixStream::from_std(ours)?, note: self.keeping.new_note() })
+    }
+
+    /// Whether this attempt stands in this note.
+    fn is_noted(&self, note: &Path) -> bool {
+        let run = &self.attempt.run;
+        note::read(note).is_some_and(|state| state.is_of(run.id, run.life.attempt))
+    }
+
     /// Finds an attempt of an earlier session, at work or over.
     pub(super) async fn recover(&self) -> Recovered {
         let (files, run) = (self.files(), &self.attempt.run);
-        if let Some(state) = files.state()
-            && let Some(shim) = keeping::living(self.home, &state)
+        let noted = self.keeping.state(run.id, run.life.attempt);
+        if let Some((note, state)) = &noted
+            && let Some(shim) = keeping::living(self.home, state)
         {
-            match reconnect(&files, &state, &**self.clock).await {
+            match reconnect(&files, state, &**self.clock).await {
                 Ok(Some((stream, buffer))) => {
                     self.keeping.take_up(run.id, run.life.attempt);
-                    return Recovered::Found(Box::new(KeptHandle::new(self.here(true), stream, buffer)));
+                    let here = self.here(Some(note.clone()), true);
+                    return Recovered::Found(Box::new(KeptHandle::new(here, stream, buffer)));
                 }
                 // It ended just now.
                 Ok(None) => {}
@@ -171,11 +197,11 @@ impl Keeper<'_> {
                 }
             }
         }
-        let here = self.here(true);
+        let here = self.here(noted.map(|(note, _)| note), true);
         let Some(end) = files.end() else {
             let ended = here.end_what_is_left().await;
             // The note is there before the work begins, and a shim that did not let it begin takes its note back.
-            let has_begun = ended.found > 0 || files.state().is_some();
+            let has_begun = ended.found > 0 || here.noted().is_some();
             return if has_begun { Recovered::Ended } else { Recovered::Nothing };
         };
         self.keeping.take_up(run.id, run.life.attempt);

@@ -1,24 +1,17 @@
-//! What processes take of the machine, as `/proc` tells it of those that live, and the kernel of those that have ended.
+//! What processes take of the machine, as `/proc` tells it of those that live. What those took that have ended is counted
+//! by who waits for them.
 
 use super::proc_table::{self, Spent};
 use super::shim::tree;
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike as _;
 use punctual_model::Usage;
 use rustix::param::{clock_ticks_per_second, page_size};
 use std::time::Duration;
 
-/// Of all children of this process that have ended, with all that they have waited for: for a shim, of its work. None if
-/// the system does not say.
-pub(super) fn of_ended_children() -> Option<Usage> {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok()?;
-    let time = |micros: i64| u64::try_from(micros).map_or(Duration::ZERO, Duration::from_micros);
-    Some(Usage {
-        user: time(usage.user_time().num_microseconds()),
-        system: time(usage.system_time().num_microseconds()),
-        // Linux counts in kibibytes.
-        memory: u64::try_from(usage.max_rss()).unwrap_or_default().saturating_mul(1024),
-    })
+/// Of the work of a shim, which it keeps since it had waited for `before`, in microseconds.
+pub(super) fn of_kept(shim: i32, before: [u64; 2]) -> Option<Usage> {
+    let all = of_tree(shim, false)?;
+    let [user, system] = before.map(Duration::from_micros);
+    Some(Usage { user: all.user.saturating_sub(user), system: all.system.saturating_sub(system), ..all })
 }
 
 /// Of all that lives below a process, and of what it has waited for itself; with its own, if it is part of the work.

@@ -2,14 +2,16 @@
 
 use super::super::shim::files::Files;
 use super::super::shim::messages::Ask;
+use super::super::shim::note;
 use super::super::{exit, signal, strays, usage};
 use super::here::{Here, Known};
 use super::talk::{Request, Talk};
 use super::{milliseconds, named};
 use crate::driver::{Handle, Killed, RunSink, Seen};
 use async_trait::async_trait;
-use punctual_model::{Outcome, Task, Usage};
+use punctual_model::{Outcome, RunId, Task, Usage};
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,7 +25,8 @@ pub(in super::super) struct KeptHandle {
     requests: mpsc::UnboundedSender<Request>,
     ended: watch::Receiver<Option<Known>>,
     sink: Arc<dyn RunSink>,
-    files: Files,
+    attempt: (RunId, u32),
+    note: Option<PathBuf>,
     told: AtomicBool,
 }
 
@@ -31,10 +34,12 @@ impl KeptHandle {
     pub(super) fn new(here: Here, stream: UnixStream, buffer: Vec<u8>) -> Self {
         let (requests, received) = mpsc::unbounded_channel();
         let (tell, ended) = watch::channel(None);
-        let (sink, files) = (Arc::clone(&here.sink), here.files.clone());
-        let talk = Talk { here, stream, buffer, tell, kills: Vec::new(), signals: VecDeque::new() };
+        let (sink, note) = (Arc::clone(&here.sink), here.note.clone());
+        let attempt = (here.run(), here.attempt.run.life.attempt);
+        let (kills, signals) = (Vec::new(), VecDeque::new());
+        let talk = Talk { here, stream, buffer, tell, kills, signals, again: false };
         tokio::spawn(talk.run(received).in_current_span());
-        Self { requests, ended, sink, files, told: AtomicBool::new(false) }
+        Self { requests, ended, sink, attempt, note, told: AtomicBool::new(false) }
     }
 }
 
@@ -84,11 +89,12 @@ impl Handle for KeptHandle {
     }
 
     async fn stats(&self) -> Option<Usage> {
-        let files = self.files.clone();
+        let (path, (run, attempt)) = (self.note.clone()?, self.attempt);
         let look = move || {
-            let shim = files.state()?.shim;
+            // When it has ended its shim may keep something else.
+            let state = note::read(&path).filter(|state| state.is_of(run, attempt))?;
             // Its number is somebody else's once it is gone.
-            strays::is_alive(shim).then(|| usage::of_tree(shim.pid, false)).flatten()
+            strays::is_alive(state.shim).then(|| usage::of_kept(state.shim.pid, state.before)).flatten()
         };
         tokio::task::spawn_blocking(look).await.ok().flatten()
     }

@@ -4,12 +4,14 @@ use super::super::exit;
 use super::super::home::ProcessHome;
 use super::super::shim::files::Files;
 use super::super::shim::messages::End;
+use super::super::shim::note::{self, State};
 use crate::driver::{Attempt, Killed, RunSink, Seen};
 use crate::output::Outputs;
 use jiff::Timestamp;
 use punctual_clock::Clock;
 use punctual_model::event::EventKind;
 use punctual_model::{Exit, Failure, FailureKind, Outcome, RunId, duration};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +23,8 @@ pub(super) struct Here {
     pub(super) outputs: Outputs,
     pub(super) attempt: Attempt,
     pub(super) files: Files,
+    /// Where it is noted who keeps it, if it is.
+    pub(super) note: Option<PathBuf>,
     /// It is of an earlier session: it may end, or have ended, before we hear of it.
     pub(super) is_found: bool,
 }
@@ -28,6 +32,19 @@ pub(super) struct Here {
 impl Here {
     pub(super) fn run(&self) -> RunId {
         self.attempt.run.id
+    }
+
+    /// Who keeps it, if that stands in its note.
+    pub(super) fn noted(&self) -> Option<State> {
+        let state = self.note.as_deref().and_then(note::read);
+        state.filter(|state| state.is_of(self.run(), self.attempt.run.life.attempt))
+    }
+
+    /// Removes everything that the attempt and its dead shim have left on the disk.
+    pub(super) fn remove_all(&self) {
+        self.files.remove();
+        // What is gone already is what is wanted.
+        let _ = self.note.as_ref().map(std::fs::remove_file);
     }
 
     /// What an end says about the attempt.

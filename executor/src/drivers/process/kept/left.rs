@@ -8,7 +8,7 @@ use super::named;
 impl Here {
     /// Ends whatever a dead shim has left of its run.
     pub(super) async fn end_what_is_left(&self) -> Ended {
-        let state = self.files.state().filter(|state| keeping::is_ours(&self.home, state));
+        let state = self.noted().filter(|state| keeping::is_ours(&self.home, state));
         let leader = state.map(|state| state.leader).filter(|leader| leader.start_time != 0);
         let (group, kill) = (cgroup::found(&self.home, &self.files), &self.attempt.task.spec.kill);
         let killing = cgroup::Killing::default();

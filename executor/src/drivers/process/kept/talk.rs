@@ -1,6 +1,7 @@
 //! The conversation with one shim: what handles ask for goes to it, and what it tells goes to them.
 
 use super::super::exit;
+use super::super::idle::Free;
 use super::super::shim::messages::{self, Ask, Tell};
 use super::here::{Here, Known};
 use super::milliseconds;
@@ -40,6 +41,8 @@ pub(super) struct Talk {
     pub(super) tell: watch::Sender<Option<Known>>,
     pub(super) kills: Vec<oneshot::Sender<Result<Killed, String>>>,
     pub(super) signals: VecDeque<oneshot::Sender<Result<(), String>>>,
+    /// The shim can take another order when this end is recorded.
+    pub(super) again: bool,
 }
 
 impl Talk {
@@ -55,8 +58,9 @@ impl Talk {
                     Some(Request::Recorded) => {
                         if open {
                             self.ask(&Ask::Recorded).await;
+                            self.let_go();
                         } else {
-                            self.here.files.remove();
+                            self.here.remove_all();
                         }
                         return;
                     }
@@ -70,6 +74,18 @@ impl Talk {
                     }
                 },
             }
+        }
+    }
+
+    /// Its shim may have something else to keep, if it said so, and nothing that it said is left.
+    fn let_go(self) {
+        let (here, stream) = (self.here, self.stream);
+        if let Some(keeping) = here.home.keeping()
+            && let Some(note) = here.note
+            && self.again
+            && self.buffer.is_empty()
+        {
+            keeping.idle.give(Free { stream, note }, &here.clock);
         }
     }
 
@@ -117,6 +133,7 @@ impl Talk {
             }
             Tell::Ended(end) => {
                 self.here.outputs.wake(self.here.run());
+                self.again = end.again;
                 let known = self.here.known(&end);
                 self.over(known);
             }

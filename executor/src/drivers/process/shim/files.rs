@@ -1,19 +1,17 @@
-//! What a shim leaves on the disk for a daemon that has to find it again, in `DATA/processes`:
+//! What an attempt leaves on the disk for a daemon that comes later, in `DATA/processes`, beside who keeps it
+//! ([`super::note`]):
 //!
 //! ```text
-//! RUN.ATTEMPT.state   who the shim and its work are; written before the work begins
 //! RUN.ATTEMPT.end     how the work ended; written, synced and renamed, if no daemon was there to be told
 //! RUN.ATTEMPT.sock    where a shim listens whose daemon has gone
 //! RUN.ATTEMPT.group   its control group, if it has limits; also without a shim, and until the group is gone
 //! ```
 //!
-//! All are removed once the end is recorded.
+//! All are removed once the end is recorded. A run that ends under the eyes of its daemon has none of them.
 
 use super::super::cgroup::Group;
-use super::super::home::Identity;
 use super::messages::End;
 use punctual_model::RunId;
-use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -21,19 +19,6 @@ use std::path::{Path, PathBuf};
 
 /// Only the owner of the data may talk with its shims.
 const MODE: u32 = 0o600;
-
-/// Who a shim is, and whose.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct State {
-    pub(crate) run: RunId,
-    pub(crate) attempt: u32,
-    pub(crate) node: String,
-    pub(crate) token: String,
-    /// The boot of the machine under which the two numbers mean something.
-    pub(crate) boot: String,
-    pub(crate) shim: Identity,
-    pub(crate) leader: Identity,
-}
 
 /// The files of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,17 +34,6 @@ impl Files {
 
     fn path(&self, extension: &str) -> PathBuf {
         self.directory.join(format!("{}.{extension}", self.name))
-    }
-
-    /// Not synced: after a power loss no shim lives either. In one write and not renamed: the work begins after
-    /// it, so nothing depends on half of one.
-    pub(super) fn write_state(&self, state: &State) -> io::Result<()> {
-        private(&self.path("state"))?.write_all(&super::messages::line(state))
-    }
-
-    /// None if there is none that is whole.
-    pub(crate) fn state(&self) -> Option<State> {
-        serde_json::from_slice(&std::fs::read(self.path("state")).ok()?).ok()
     }
 
     /// Leaves the end durably.
@@ -104,12 +78,13 @@ impl Files {
         self.remove_each(&["group"]);
     }
 
-    /// Removes what stands for a living shim.
-    pub(super) fn remove_living(&self) {
-        self.remove_each(&["state", "sock"]);
+    /// Removes where a living shim was to be met.
+    pub(super) fn remove_socket(&self) {
+        self.remove_each(&["sock"]);
     }
 
-    /// Removes everything but the note of a group, which goes with the group. What cannot be removed is garbage that the next start sweeps.
+    /// Removes everything but the note of a group, which goes with the group; also what shims of earlier builds have
+    /// called after their attempt. What cannot be removed is garbage that the next start sweeps.
     pub(crate) fn remove(&self) {
         self.remove_each(&["state", "sock", "end", "end.new"]);
     }
@@ -137,7 +112,8 @@ pub(crate) fn all(directory: &Path) -> Vec<(RunId, u32)> {
     found
 }
 
-fn private(path: &Path) -> io::Result<File> {
+/// Opens a file of the owner's alone, with nothing in it.
+pub(super) fn private(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(path)
 }
 
@@ -150,26 +126,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let run = RunId::new(5).unwrap();
         let files = Files::new(directory.path(), run, 3);
-        assert_eq!((files.state(), files.end()), (None, None));
-        let identity = Identity { pid: 4, start_time: 5 };
-        let state = State {
-            run,
-            attempt: 3,
-            node: "n".to_owned(),
-            token: "t".to_owned(),
-            boot: "b".to_owned(),
-            shim: identity,
-            leader: identity,
-        };
-        files.write_state(&state).unwrap();
+        assert_eq!(files.end(), None);
         let end = End { code: Some(3), ..End::default() };
         files.write_end(&end).unwrap();
-        assert_eq!((files.state(), files.end()), (Some(state), Some(end)));
+        assert_eq!(files.end(), Some(end));
         std::fs::write(directory.path().join("something else"), "").unwrap();
         assert_eq!(all(directory.path()), [(run, 3)]);
-        // Half a state is none.
-        std::fs::write(files.path("state"), "{\"run\":").unwrap();
-        assert_eq!(files.state(), None);
         files.remove();
         assert_eq!(all(directory.path()), []);
     }

@@ -1,5 +1,5 @@
-//! Keeps one attempt: from the order to the moment at which its end is recorded, or lies on the disk for whoever
-//! comes to record it.
+//! Keeps one attempt after another, each from the order to the moment at which its end is recorded, or lies on the disk
+//! for whoever comes to record it.
 //!
 //! ```text
 //!                  a daemon, or nobody ◄──► line
@@ -9,7 +9,7 @@
 //! ```
 //!
 //! One loop over one `poll`. It decides nothing about the run but what was ordered: when the time is up while no
-//! daemon is there to say so.
+//! daemon is there to say so. Only who was never without his daemon, and has nothing left of an attempt, takes the next.
 
 mod door;
 mod ending;
@@ -24,17 +24,20 @@ use super::birth::{self, Born, Stillborn};
 use super::files::Files;
 use super::line::Line;
 use super::messages::Tell;
+use super::note::{Note, State};
 use super::order::Order;
-use super::{system, time};
+use super::system::{self, Exit, Stack};
+use super::{proc_table, time};
 use crate::driver::Stream;
 use crate::output::{Outputs, Writer};
 use ending::Ending;
 use over::Over;
+use punctual_model::Usage;
 use punctual_store::fjall::FreeSpace;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, Signal, WaitStatus};
+use rustix::process::{Pid, Signal};
 use std::fs::File;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
@@ -43,54 +46,106 @@ use std::time::Duration;
 /// become a flood of words.
 const HINTS: Duration = Duration::from_millis(20);
 
-/// Keeps an attempt to its end. The stream is the daemon's that ordered it.
-pub(super) fn keep(mut stream: UnixStream, me: Identity) {
-    let Ok(order) = Order::decode(&mut stream) else { return };
-    let files = Files::new(&order.states, order.about.run, order.about.attempt);
-    // Before the fork: an end that comes early is told all the same.
-    let children = match system::watch_children() {
-        Ok(children) => children,
-        Err(error) => return refuse(&mut stream, &error),
-    };
-    let prepared = rustix::process::set_child_subreaper(Pid::from_raw(me.pid))
-        .map_err(std::io::Error::from)
-        .and_then(|()| Line::new(stream.try_clone()?, true));
-    let mut line = match prepared {
-        Ok(line) => line,
-        Err(error) => return refuse(&mut stream, &error),
-    };
-    let mut early = Vec::new();
-    let born = birth::start(&order, &files, me, || {
-        let (asked, open) = line.hear();
-        early = asked;
-        open
-    });
-    drop(stream);
-    match born {
-        Ok(born) => {
-            line.tell(&Tell::Started);
-            let mut keeper = Keeper::new(order, files, line, children, born);
-            early.into_iter().for_each(|ask| keeper.asked(ask));
-            keeper.run();
+/// Keeps what is ordered, until nobody is there to order more. The stream is the daemon's that had this shim made.
+pub(super) fn serve(stream: UnixStream, me: Identity) {
+    let mut line = Line::new(stream, true);
+    match Shim::new(me) {
+        Ok(mut shim) => {
+            let mut free = Some(line);
+            while let Some(line) = free {
+                free = shim.keep(line);
+            }
+            shim.note.into_iter().for_each(Note::remove);
         }
-        Err(Stillborn::Unwanted) => files.remove(),
-        Err(Stillborn::Error(step, error)) => {
-            files.remove();
-            let text = error.to_string();
-            line.tell(&Tell::NotStarted { errno: error.raw_os_error(), text, step });
+        Err(error) => refuse(&mut line, Step::START, &error),
+    }
+}
+
+/// What a shim has through all that it keeps.
+struct Shim {
+    me: Identity,
+    boot: String,
+    children: OwnedFd,
+    /// Of each child, before it is its program.
+    stack: Stack,
+    /// From the first order on.
+    note: Option<Note>,
+    /// For what is read of the work's output.
+    buffer: Vec<u8>,
+    /// Processor time of all that it has kept and waited for: in their own code, and of the system.
+    waited: [Duration; 2],
+}
+
+impl Shim {
+    fn new(me: Identity) -> io::Result<Self> {
+        // Before any child: an end that comes early is told all the same.
+        let children = system::watch_children()?;
+        rustix::process::set_child_subreaper(Pid::from_raw(me.pid))?;
+        let (boot, stack) = (proc_table::boot_id(), Stack::new());
+        let waited = [Duration::ZERO; 2];
+        Ok(Self { me, boot, children, stack, note: None, buffer: Vec::new(), waited })
+    }
+
+    /// Keeps the next attempt to its end; answers the line if it can take another.
+    fn keep(&mut self, mut line: Line) -> Option<Line> {
+        let order = Order::decode(&mut line).ok()?;
+        let files = Files::new(&order.states, order.about.run, order.about.attempt);
+        let born = match self.begin(&order, &line) {
+            Ok(born) => born,
+            Err(Stillborn::Unwanted) => return None,
+            Err(Stillborn::Error(step, error)) => {
+                refuse(&mut line, step, &error);
+                return None;
+            }
+        };
+        line.tell(&Tell::Started);
+        let mut keeper = Keeper::new(self.me.pid, &self.children, order, files, line, born);
+        keeper.buffer = std::mem::take(&mut self.buffer);
+        keeper.run();
+        self.buffer = std::mem::take(&mut keeper.buffer);
+        let usage = keeper.usage;
+        for (sum, took) in self.waited.iter_mut().zip([usage.user, usage.system]) {
+            *sum = sum.saturating_add(took);
         }
+        // Whoever is noted here and not in our hands would be taken for somebody who is.
+        let line = keeper.free()?;
+        self.note.as_ref()?.clear().ok()?;
+        Some(line)
+    }
+
+    fn begin(&mut self, order: &Order, line: &Line) -> Result<Born, Stillborn> {
+        let about = &order.about;
+        let path = order.states.join(&about.note);
+        let note = match self.note.take() {
+            Some(note) if note.is_at(&path) => note,
+            other => {
+                other.into_iter().for_each(Note::remove);
+                Note::open(path)?
+            }
+        };
+        let note = self.note.insert(note);
+        let mut state = State {
+            run: about.run,
+            attempt: about.attempt,
+            node: about.node.clone(),
+            token: about.token.clone(),
+            boot: self.boot.clone(),
+            shim: self.me,
+            leader: Identity { pid: 0, start_time: 0 },
+            before: self.waited.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+        };
+        birth::start(order, note, &mut state, line, &mut self.stack)
     }
 }
 
 /// Says that nothing comes of it.
-fn refuse(stream: &mut UnixStream, error: &std::io::Error) {
+fn refuse(line: &mut Line, step: Step, error: &io::Error) {
     let (errno, text) = (error.raw_os_error(), error.to_string());
-    let told = Tell::NotStarted { errno, text, step: Step::START };
     // Who does not hear it sees the stream end.
-    let _ = stream.write_all(&super::messages::line(&told));
+    line.tell(&Tell::NotStarted { errno, text, step });
 }
 
-struct Keeper {
+struct Keeper<'a> {
     files: Files,
     token: String,
     me: i32,
@@ -98,8 +153,11 @@ struct Keeper {
     line: Option<Line>,
     /// Once no daemon was there.
     listener: Option<UnixListener>,
-    children: OwnedFd,
-    exit: Option<WaitStatus>,
+    was_alone: bool,
+    children: &'a OwnedFd,
+    exit: Option<Exit>,
+    /// What those took that have ended.
+    usage: Usage,
     /// When the leader's end was seen.
     ended_at: jiff::Timestamp,
     /// No child is left: nothing of the run lives.
@@ -139,8 +197,8 @@ enum Source {
     Input,
 }
 
-impl Keeper {
-    fn new(order: Order, files: Files, line: Line, children: OwnedFd, born: Born) -> Self {
+impl<'a> Keeper<'a> {
+    fn new(me: i32, children: &'a OwnedFd, order: Order, files: Files, line: Line, born: Born) -> Self {
         let Order { about, outputs, input, .. } = order;
         let space = about.free_space.map_or(FreeSpace::Usual, FreeSpace::Bytes);
         let outputs = Outputs::in_place(outputs, space);
@@ -152,12 +210,14 @@ impl Keeper {
         let mut keeper = Self {
             files,
             token: about.token,
-            me: i32::try_from(std::process::id()).unwrap_or_default(),
+            me,
             leader: born.leader,
             line: Some(line),
             listener: None,
+            was_alone: false,
             children,
             exit: None,
+            usage: Usage::default(),
             ended_at: time::wall(),
             is_empty: false,
             pipes: [
@@ -200,6 +260,11 @@ impl Keeper {
             }
             self.look_at_the_clock();
         }
+    }
+
+    /// The line to the daemon that may have more to keep.
+    fn free(self) -> Option<Line> {
+        self.over.filter(|over| over.end.again && over.recorded).and(self.line)
     }
 
     /// Nothing lives, and nothing is to be read.

@@ -76,6 +76,8 @@ pub(crate) struct End {
     pub(crate) usage: Option<Usage>,
     /// What its record should tell besides.
     pub(crate) said: Vec<String>,
+    /// Who kept it can take another order when this end is recorded.
+    pub(crate) again: bool,
 }
 
 /// A line.

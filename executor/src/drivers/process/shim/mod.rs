@@ -1,7 +1,8 @@
-//! Keeps the processes of runs while the daemon comes and goes: a shim of its own for each attempt.
+//! Keeps the processes of runs while the daemon comes and goes: a shim of its own for each of them that is at work. One
+//! that has none, and has never been without its daemon, waits a moment for the next.
 //!
 //! ```text
-//! daemon ──starts once, exec──► spawner ──forks, no exec──► shim ──forks, exec──► the work
+//! daemon ──starts once, exec──► spawner ──forks, no exec──► shim ──exec──► the work of one attempt, then of another
 //! ```
 //!
 //! The program enters here first ([`enter`]), before it has any thread: the spawner is the same program once more,
@@ -12,6 +13,7 @@ pub(super) mod files;
 mod keeper;
 mod line;
 pub(super) mod messages;
+pub(super) mod note;
 pub(super) mod order;
 mod system;
 pub(super) use system::in_child;
@@ -73,7 +75,7 @@ fn spawn_shims() {
     }
     while let Some(stream) = next_order() {
         match system::fork() {
-            Ok(Forked::Parent(_)) => drop(stream),
+            Ok(Forked::Parent) => drop(stream),
             Ok(Forked::Child) => {
                 become_shim(stream);
                 return;
@@ -116,15 +118,18 @@ fn next_order() -> Option<UnixStream> {
 }
 
 fn become_shim(stream: UnixStream) {
-    // The daemon's word to the spawner is none to us, and must not keep the spawner's end from being seen.
-    if let Ok(nothing) = File::open("/dev/null") {
-        let _ = rustix::stdio::dup2_stdin(&nothing);
+    // The daemon's word to the spawner is none to us, and must not keep the spawner's end from being seen. It is what our
+    // work reads too, which has nothing to read.
+    let Ok(nothing) = File::open("/dev/null") else { return };
+    if rustix::stdio::dup2_stdin(&nothing).is_err() {
+        return;
     }
+    drop(nothing);
     let _ = rustix::process::setsid();
     system::restore(rustix::process::Signal::CHILD);
     let pid = i32::try_from(std::process::id()).unwrap_or_default();
     let start_time = proc_table::stat(pid).map_or(0, |stat| stat.identity.start_time);
-    keeper::keep(stream, Identity { pid, start_time });
+    keeper::serve(stream, Identity { pid, start_time });
 }
 
 /// A short path to a name in a directory that is open.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Order {
     pub(crate) about: About,
-    /// Where states, ends and sockets of shims are.
+    /// Where notes, ends and sockets of shims are.
     pub(crate) states: PathBuf,
     /// Where output is.
     pub(crate) outputs: PathBuf,
@@ -32,6 +32,8 @@ pub(crate) struct Order {
 pub(crate) struct About {
     pub(crate) run: RunId,
     pub(crate) attempt: u32,
+    /// The name of the file in which the shim notes whom it keeps; the same one in each of its orders.
+    pub(crate) note: String,
     /// The node whose shim it is.
     pub(crate) node: String,
     /// Known to the daemon and the shim only.
@@ -153,6 +155,7 @@ mod tests {
             about: About {
                 run: RunId::new(7).unwrap(),
                 attempt: 2,
+                note: "session-1.shim".to_owned(),
                 node: "a\"b".to_owned(),
                 token: "t".to_owned(),
                 timeout: Some(5),

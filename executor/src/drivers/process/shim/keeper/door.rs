@@ -8,7 +8,7 @@ use std::fs::File;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-impl Keeper {
+impl Keeper<'_> {
     pub(super) fn hear(&mut self) {
         let Some(line) = &mut self.line else { return };
         line.flush();
@@ -55,6 +55,7 @@ impl Keeper {
         });
         // Without it the work goes on, and its end is written down.
         self.listener = bound.ok().filter(|listener| listener.set_nonblocking(true).is_ok());
+        self.was_alone = true;
     }
 
     pub(super) fn open_the_door(&mut self) {
@@ -64,7 +65,7 @@ impl Keeper {
         let is_ours = rustix::net::sockopt::socket_peercred(&stream)
             .is_ok_and(|who| who.uid == us || who.uid.is_root());
         if is_ours {
-            self.line = Line::new(stream, false).ok();
+            self.line = Some(Line::new(stream, false));
         }
     }
 
@@ -72,6 +73,8 @@ impl Keeper {
         match ask {
             Ask::Hello { .. } => {}
             Ask::Kill { signal, grace } => self.end_it(named(signal), Duration::from_millis(grace)),
+            // Whoever hears the end hears that there is nobody to send it to.
+            Ask::Signal { .. } if self.over.is_some() => {}
             Ask::Signal { signal } => {
                 let error = match self.exit {
                     Some(_) => Some("the process has ended".to_owned()),
@@ -87,8 +90,10 @@ impl Keeper {
             }
             Ask::Recorded => {
                 if let Some(over) = &mut self.over {
-                    self.files.remove();
-                    over.written = true;
+                    if self.was_alone {
+                        self.files.remove();
+                    }
+                    (over.written, over.recorded) = (true, true);
                 }
             }
         }

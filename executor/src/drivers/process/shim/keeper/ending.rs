@@ -5,9 +5,9 @@ use super::super::super::proc_table::Stat;
 use super::super::super::strays::{self, FIRST_LOOK, LONGEST_LOOK, PROOF};
 use super::super::super::supervisor::DRAIN;
 use super::super::messages::Tell;
-use super::super::{time, tree};
+use super::super::{system, time, tree};
 use super::Keeper;
-use rustix::process::{Signal, WaitOptions};
+use rustix::process::Signal;
 use std::time::Duration;
 
 /// An end that was asked for.
@@ -17,7 +17,7 @@ pub(super) struct Ending {
     pub(super) by_force: bool,
 }
 
-impl Keeper {
+impl Keeper<'_> {
     /// When to look at what is to end and has not.
     pub(super) fn look_at(&self) -> Option<Duration> {
         let next = self.looked.saturating_add(self.look);
@@ -76,13 +76,18 @@ impl Keeper {
     pub(super) fn reap(&mut self) {
         let mut signals = [0; 1024];
         // Which ones is asked below; several ends may be one signal.
-        let _ = rustix::io::read(&self.children, &mut signals);
+        let _ = rustix::io::read(self.children, &mut signals);
         loop {
-            match rustix::process::wait(WaitOptions::NOHANG) {
-                Ok(Some((pid, status))) if pid == self.leader => {
-                    (self.exit, self.ended_at) = (Some(status), time::wall());
+            match system::ended() {
+                Ok(Some(ended)) => {
+                    let (sum, more) = (&mut self.usage, ended.usage);
+                    sum.user = sum.user.saturating_add(more.user);
+                    sum.system = sum.system.saturating_add(more.system);
+                    sum.memory = sum.memory.max(more.memory);
+                    if ended.pid == self.leader.as_raw_nonzero().get() {
+                        (self.exit, self.ended_at) = (Some(ended.exit), time::wall());
+                    }
                 }
-                Ok(Some(_)) => {}
                 Ok(None) => break,
                 Err(_) if self.group.as_ref().is_none_or(Group::is_empty) => {
                     return self.nothing_left();

@@ -1,11 +1,9 @@
 //! The end: told to the daemon that is there, or left on the disk for the next one.
 
 use super::super::super::cgroup::{self, Group};
-use super::super::super::usage;
 use super::super::messages::{End, Tell};
 use super::super::time;
 use super::Keeper;
-use rustix::process::WaitStatus;
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -17,10 +15,12 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Over {
     pub(super) end: End,
     pub(super) written: bool,
+    /// By a daemon.
+    pub(super) recorded: bool,
     pub(super) try_at: Duration,
 }
 
-impl Keeper {
+impl Keeper<'_> {
     /// Closes the output and tells the end.
     pub(super) fn finish(&mut self) {
         let group = self.group.take();
@@ -31,8 +31,8 @@ impl Keeper {
         let end = End {
             token: self.token.clone(),
             at: self.ended_at.as_microsecond(),
-            code: self.exit.and_then(WaitStatus::exit_status),
-            signal: self.exit.and_then(WaitStatus::terminating_signal),
+            code: self.exit.and_then(|exit| exit.code),
+            signal: self.exit.and_then(|exit| exit.signal),
             timed_out: self.timed_out,
             timeout: self
                 .timeout
@@ -43,11 +43,15 @@ impl Keeper {
             out_of_memory,
             output: written.summary,
             output_error: written.error,
-            usage: usage::of_ended_children(),
+            usage: Some(self.usage),
+            // Of what is left of an attempt nothing may get into the next one.
+            again: self.said.is_empty() && !self.was_alone,
             said: std::mem::take(&mut self.said),
         };
+        // The last word about this attempt: what came behind it could be taken for one about the next.
+        self.hint_due = false;
         self.tell(&Tell::Ended(end.clone()));
-        self.over = Some(Over { end, written: false, try_at: time::monotonic() });
+        self.over = Some(Over { end, written: false, recorded: false, try_at: time::monotonic() });
         if self.line.is_none() {
             self.write_end();
         }
@@ -61,7 +65,7 @@ impl Keeper {
         match self.files.write_end(&over.end) {
             Ok(()) => {
                 over.written = true;
-                self.files.remove_living();
+                self.files.remove_socket();
             }
             // The directory is gone, and with it whoever could ask.
             Err(error) if error.kind() == ErrorKind::NotFound => over.written = true,
