@@ -49,8 +49,7 @@ async fn tr01_canceled_work_keeps_its_exit_code_or_signal() {
 #[tokio::test]
 async fn tr15_tr16_a_process_gets_signals_and_is_begun_again_on_request() {
     let node = Node::new().await;
-    let script =
-        "trap 'echo hup' HUP; trap 'exit 3' TERM; echo ready $PUNCTUAL_ATTEMPT; while :; do sleep 0.05; done";
+    let script = "trap 'echo got' USR1; trap 'exit 3' TERM; echo ready $PUNCTUAL_ATTEMPT; while :; do sleep 0.05; done";
     let promise = node.begin(shell(script)).await;
     let id = promise.id();
     let runs = async |attempt: u32| {
@@ -60,9 +59,9 @@ async fn tr15_tr16_a_process_gets_signals_and_is_begun_again_on_request() {
         }
     };
     within(runs(1)).await;
-    let asked = within(node.pool.signal(id, "1".to_owned())).await.unwrap();
+    let asked = within(node.pool.signal(id, "10".to_owned())).await.unwrap();
     assert!(matches!(asked, Asked::Done(_)), "{asked:?}");
-    node.wrote(id, "hup").await;
+    node.wrote(id, "got").await;
     let asked = within(node.pool.signal(id, "NONSENSE".to_owned())).await.unwrap();
     assert!(matches!(&asked, Asked::Refused(why) if why.contains("HUP (1)")), "{asked:?}");
     let asked = within(node.pool.restart(id, String::new())).await.unwrap();
