@@ -30,6 +30,8 @@ mod writer;
 #[cfg(test)]
 mod conformance_tests;
 #[cfg(test)]
+mod damage_tests;
+#[cfg(test)]
 mod open_tests;
 #[cfg(test)]
 mod repair_tests;
