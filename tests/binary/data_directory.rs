@@ -79,10 +79,10 @@ fn a_later_format_is_refused_with_not_one_byte_changed() {
     place.witness.next("ran", "tick");
     daemon.stop();
     place.wait_for_keepers();
-    fs::write(place.data().join("FORMAT"), "punctual data directory\nformat 2\n").unwrap();
+    fs::write(place.data().join("FORMAT"), "punctual data directory\nformat 3\n").unwrap();
     let before = tree(&place.data());
     for command in [&["serve"][..], &["run", "list"], &["run", "show", "0"], &["dev"]] {
-        place.ask(command).refuses(1, &["format 2", "up to 1"]);
+        place.ask(command).refuses(1, &["format 3", "up to 2"]);
         let after = tree(&place.data());
         let changed: Vec<_> =
             before.iter().chain(&after).filter(|(path, _)| before.get(*path) != after.get(*path)).collect();

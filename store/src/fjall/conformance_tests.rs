@@ -15,14 +15,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tempfile::TempDir;
 
-struct Embedded {
+pub(super) struct Embedded {
     folder: TempDir,
     clock: VirtualClock,
     /// None only while it is reopened.
     store: Option<Arc<FjallStore>>,
 }
 
-fn embedded() -> Embedded {
+pub(super) fn embedded() -> Embedded {
     let folder = tempfile::tempdir().unwrap();
     let clock = VirtualClock::new(Timestamp::constant(1_767_225_600, 0));
     let mut subject = Embedded { folder, clock, store: None };
@@ -30,22 +30,22 @@ fn embedded() -> Embedded {
     subject
 }
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     // How full the disk of a test machine is must not matter.
     Options { free_space: FreeSpace::Bytes(0), ..Options::default() }
 }
 
 impl Embedded {
-    fn path(&self) -> PathBuf {
+    pub(super) fn path(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    fn open(&mut self) {
+    pub(super) fn open(&mut self) {
         let store = FjallStore::open(self.path(), Arc::new(self.clock.clone()), &options()).unwrap();
         self.store = Some(Arc::new(store));
     }
 
-    fn crash(&mut self) {
+    pub(super) fn crash(&mut self) {
         let store = Arc::into_inner(self.store.take().unwrap()).expect("somebody kept the store");
         store.crash();
     }

@@ -21,14 +21,16 @@ use std::time::Duration;
 
 /// The format that this version writes, and the newest that it reads. It rises with a change that an earlier
 /// version would misread; new optional fields of records are none.
-pub(super) const FORMAT: u32 = 1;
+///
+/// 1: each run at work has an entry in the open index. 2: those that began together are a record of their own.
+pub(super) const FORMAT: u32 = 2;
 
 /// The directory of a store, locked.
 #[derive(Debug)]
 pub(super) struct Directory {
     root: PathBuf,
-    /// Whether it holds a store; if not, one is to be made.
-    pub(super) made: bool,
+    /// The format of the store that it holds; none if one is to be made.
+    pub(super) format: Option<u32>,
     // The lock goes with the file, after everything that it protects.
     _lock: File,
 }
@@ -41,8 +43,8 @@ impl Directory {
         // byte is changed. Read again under the lock, since another process may just have made the store.
         read_format(&root)?;
         let lock = lock(&root)?;
-        let made = read_format(&root)?;
-        Ok(Self { root, made, _lock: lock })
+        let format = read_format(&root)?;
+        Ok(Self { root, format, _lock: lock })
     }
 
     pub(super) fn root(&self) -> &Path {
@@ -72,7 +74,8 @@ impl Directory {
         fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(OpenError::io("protect", path))
     }
 
-    /// Writes FORMAT, durably: from now on the directory holds a store.
+    /// Writes FORMAT, durably: from now on the directory holds a store of this format. One that was there is as long,
+    /// so that only a digit changes: whatever happens, it is the old one or the new one.
     pub(super) fn finish(&mut self) -> Result<(), OpenError> {
         let path = self.root.join("FORMAT");
         let write = || -> io::Result<()> {
@@ -82,7 +85,7 @@ impl Directory {
             File::open(&self.root)?.sync_all()
         };
         write().map_err(OpenError::io("write", &path))?;
-        self.made = true;
+        self.format = Some(FORMAT);
         Ok(())
     }
 }
@@ -124,12 +127,12 @@ fn make_private(path: &Path) -> Result<PathBuf, OpenError> {
     path.canonicalize().map_err(io("find"))
 }
 
-/// Whether there is a format that we know; an error if it is another one.
-pub(super) fn read_format(root: &Path) -> Result<bool, OpenError> {
+/// The format, if there is one that we know; an error if it is another one.
+pub(super) fn read_format(root: &Path) -> Result<Option<u32>, OpenError> {
     let path = root.join("FORMAT");
     let text = match fs::read(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(OpenError::io("read", &path)(error)),
     };
     let found = std::str::from_utf8(&text)
@@ -146,7 +149,7 @@ pub(super) fn read_format(root: &Path) -> Result<bool, OpenError> {
         Some(found) if found > FORMAT => {
             Err(OpenError::NewerFormat { path: root.to_owned(), found, known: FORMAT })
         }
-        Some(_) => Ok(true),
+        known => Ok(known),
     }
 }
 

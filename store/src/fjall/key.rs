@@ -82,6 +82,34 @@ pub(super) fn read_mark(value: &[u8]) -> Option<OpenMark> {
     }
 }
 
+/// What the keys of crews begin with, beside the other records of the same keyspace.
+const CREW: &[u8; 4] = b"crew";
+
+/// The key of a crew.
+pub(super) fn crew(number: u64) -> [u8; 12] {
+    let mut key = [0; 12];
+    key[..4].copy_from_slice(CREW);
+    key[4..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// Reads what [`crew`] wrote.
+pub(super) fn read_crew(key: &[u8]) -> Option<u64> {
+    key.strip_prefix(CREW).and_then(number)
+}
+
+/// The runs of a crew, one after the other.
+pub(super) fn runs(runs: &[RunId]) -> Vec<u8> {
+    runs.iter().flat_map(|run| run.to_key()).collect()
+}
+
+/// Reads what [`runs`] wrote.
+pub(super) fn read_runs(value: &[u8]) -> Option<Vec<RunId>> {
+    let (runs, rest) = value.as_chunks::<8>();
+    let runs = runs.iter().map(|run| RunId::new(u64::from_be_bytes(*run)));
+    if rest.is_empty() { runs.collect() } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +139,7 @@ mod tests {
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
             let _ = (read_open(&bytes), read_mark(&bytes), number(&bytes), second(&bytes));
+            let _ = (read_crew(&bytes), read_runs(&bytes));
         }
     }
 

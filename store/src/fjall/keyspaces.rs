@@ -23,7 +23,7 @@ pub(super) const COUNT: usize = 8;
 /// Handles to all of them.
 #[derive(Clone)]
 pub(super) struct Keyspaces {
-    /// The record about the store, and the number of the last commit.
+    /// The record about the store, the number of the last commit, and who is at work.
     pub(super) meta: Keyspace,
     /// Task → its head.
     pub(super) heads: Keyspace,
@@ -35,7 +35,7 @@ pub(super) struct Keyspaces {
     pub(super) keys: Keyspace,
     /// Run → its record.
     pub(super) runs: Keyspace,
-    /// Lane, ready time, run → mark: the unfinished runs.
+    /// Lane, ready time, run → mark: the waiting runs.
     pub(super) open: Keyspace,
     /// Task, run: the runs of a task.
     pub(super) of_task: Keyspace,

@@ -32,6 +32,8 @@ mod conformance_tests;
 #[cfg(test)]
 mod damage_tests;
 #[cfg(test)]
+mod format_tests;
+#[cfg(test)]
 mod open_tests;
 #[cfg(test)]
 mod repair_tests;

@@ -5,7 +5,7 @@
 
 use super::blank;
 use super::definitions::Definitions;
-use super::directory::Directory;
+use super::directory::{Directory, FORMAT};
 use super::journals::{self, Journal, Rest};
 use super::keyspaces::{self, Keyspaces};
 use super::open_error::OpenError;
@@ -32,7 +32,7 @@ pub(super) struct Opened {
 pub(super) fn open(path: &Path, options: &Options) -> Result<Opened, OpenError> {
     let directory = Directory::open(path)?;
     crash_point("store.open.locked");
-    if directory.made { open_made(directory, options) } else { make(directory, options) }
+    if directory.format.is_some() { open_made(directory, options) } else { make(directory, options) }
 }
 
 fn make(mut directory: Directory, options: &Options) -> Result<Opened, OpenError> {
@@ -76,7 +76,7 @@ fn remove_unfinished(database: &Path) -> Result<(), OpenError> {
     fs::remove_dir_all(database).map_err(OpenError::io("remove the unfinished", database))
 }
 
-fn open_made(directory: Directory, options: &Options) -> Result<Opened, OpenError> {
+fn open_made(mut directory: Directory, options: &Options) -> Result<Opened, OpenError> {
     let (database, seal) = (directory.database(), directory.seal());
     let mut refuse = Refuse { path: directory.root(), sealed: None, aside: None };
     let mut seal = match Seal::open(&seal) {
@@ -115,6 +115,10 @@ fn open_made(directory: Directory, options: &Options) -> Result<Opened, OpenErro
         && let Err(error) = fs::remove_dir_all(&aside)
     {
         tracing::warn!(%error, path = %aside.display(), "a copy that is needed no more was not removed");
+    }
+    if directory.format.is_some_and(|format| format < FORMAT) {
+        // Before the first commit that an earlier version would misread.
+        directory.finish()?;
     }
     Ok(Opened { core, seal, directory, sequence })
 }

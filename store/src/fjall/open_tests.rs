@@ -111,7 +111,7 @@ fn a_directory_is_made_for_its_owner_alone() {
     {
         assert_eq!(mode(name), expect, "{name}");
     }
-    assert_eq!(fs::read_to_string(path.join("FORMAT")).unwrap(), "punctual data directory\nformat 1\n");
+    assert_eq!(fs::read_to_string(path.join("FORMAT")).unwrap(), "punctual data directory\nformat 2\n");
 }
 
 #[test]

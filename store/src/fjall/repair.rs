@@ -113,7 +113,7 @@ pub fn survey(path: &Path) -> Result<Survey, RepairError> {
     };
     let _lock = directory::lock_for_reading(path)?;
     let (mark, seal) = read_seal(path)?;
-    if mark.is_none() && !matches!(format, Ok(true)) {
+    if mark.is_none() && !matches!(format, Ok(Some(_))) {
         return Err(RepairError::NoStore { path: path.clone() });
     }
     let database = path.join("db");
@@ -121,9 +121,9 @@ pub fn survey(path: &Path) -> Result<Survey, RepairError> {
     let refuse = Refuse { path, sealed: mark.map(|mark| mark.sequence), aside: None };
     let problem = match (format, mark) {
         (Err(error), _) => Some(error.to_string()),
-        (Ok(false), _) => Some(refuse.damaged("the file FORMAT is missing").to_string()),
-        (Ok(true), None) => Some(refuse.damaged(seal).to_string()),
-        (Ok(true), Some(mark)) => examine(&database, mark, &refuse).err().map(|error| error.to_string()),
+        (Ok(None), _) => Some(refuse.damaged("the file FORMAT is missing").to_string()),
+        (Ok(Some(_)), None) => Some(refuse.damaged(seal).to_string()),
+        (Ok(Some(_)), Some(mark)) => examine(&database, mark, &refuse).err().map(|error| error.to_string()),
     };
     Ok(Survey {
         sealed: refuse.sealed,
@@ -144,7 +144,7 @@ pub fn repair(path: &Path, to: &Path, now: Timestamp) -> Result<Repaired, Repair
     let path = &path.canonicalize().map_err(OpenError::io("find", path))?;
     let format = match directory::read_format(path) {
         Err(error @ OpenError::NewerFormat { .. }) => return Err(error.into()),
-        format => matches!(format, Ok(true)),
+        format => matches!(format, Ok(Some(_))),
     };
     let _lock = directory::lock_for_reading(path)?;
     let (mark, _) = read_seal(path)?;

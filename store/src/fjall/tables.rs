@@ -91,6 +91,9 @@ impl Core {
             Change::OfTask(task, run, there) => {
                 put(&at.of_task, &key::pair(task.get(), run.get()), there.then_some(&[][..]));
             }
+            Change::Crew(crew, runs) => {
+                put(&at.meta, &key::crew(*crew), runs.map(key::runs).as_deref());
+            }
         }
         Ok(())
     }
@@ -252,6 +255,14 @@ impl Tables for View<'_> {
         let decode =
             |key: &[u8], value: &[u8]| key::read_open(key).zip(key::read_mark(value)).ok_or_else(bad_key);
         self.scan("open run", entries, decode, &mut |(key, mark)| visit(key, mark))
+    }
+
+    fn crews(&self, visit: &mut dyn FnMut(u64, Vec<RunId>) -> ControlFlow<()>) -> Result<(), Error> {
+        let (first, last) = (key::crew(0), key::crew(u64::MAX));
+        let entries = self.snapshot.range(&self.core.keyspaces.meta, first..=last);
+        let decode =
+            |key: &[u8], value: &[u8]| key::read_crew(key).zip(key::read_runs(value)).ok_or_else(bad_key);
+        self.scan("crew", entries, decode, &mut |(crew, runs)| visit(crew, runs))
     }
 
     fn runs(

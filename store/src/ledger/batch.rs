@@ -23,6 +23,10 @@ pub struct Batch {
     pub(super) keys: BTreeMap<(TaskId, String), Option<RunId>>,
     pub(super) open: BTreeMap<OpenKey, Option<OpenMark>>,
     pub(super) of_task: BTreeMap<(TaskId, RunId), bool>,
+    /// Runs that began together; none removes the record.
+    pub(super) crews: BTreeMap<u64, Option<Vec<RunId>>>,
+    /// The one that is being filled.
+    pub(super) crew: Option<u64>,
     pub(super) effects: Vec<Effect>,
     /// Tasks whose kept history has grown.
     pub(super) grown: BTreeSet<TaskId>,
@@ -122,7 +126,9 @@ impl Batch {
         let runs = self.runs.iter().map(|(id, run)| Change::Run(*id, run.as_deref()));
         let open = self.open.iter().map(|(key, mark)| Change::Open(*key, *mark));
         let of_task = self.of_task.iter().map(|((task, run), there)| Change::OfTask(*task, *run, *there));
-        meta.chain(heads).chain(definitions).chain(names).chain(keys).chain(runs).chain(open).chain(of_task)
+        let crews = self.crews.iter().map(|(crew, runs)| Change::Crew(*crew, runs.as_deref()));
+        let of_runs = runs.chain(open).chain(of_task).chain(crews);
+        meta.chain(heads).chain(definitions).chain(names).chain(keys).chain(of_runs)
     }
 
     pub(super) fn put_head(&mut self, id: TaskId, head: Head) {
@@ -135,7 +141,8 @@ impl Batch {
         let id = after.id;
         let was = before.filter(|run| !run.state().is_terminal());
         let is = (!after.state().is_terminal()).then_some(&*after);
-        let (old_key, new_key) = (was.map(OpenKey::of), is.map(OpenKey::of));
+        let waits = |run: &&Run| run.state().is_waiting();
+        let (old_key, new_key) = (was.filter(waits).map(OpenKey::of), is.filter(waits).map(OpenKey::of));
         if let Some(key) = old_key.filter(|key| new_key != Some(*key)) {
             self.open.insert(key, None);
         }
@@ -152,18 +159,13 @@ impl Batch {
                 *written = true;
             }
         }
-        let leaves = match was.zip(old_key) {
-            None => None,
-            Some((run, key)) if run.state().is_waiting() => Some((true, key)),
-            Some((_, key)) => Some((false, key)),
-        };
         let begins = is.map(|run| run.state().is_at_work());
-        match (leaves, begins) {
-            (None, Some(true)) => self.effects.push(Effect::Admitted(Lane::of(&after), id)),
-            (Some((true, _)), Some(true)) => self.effects.push(Effect::Begun(id)),
-            (Some((true, key)), None | Some(false)) => self.effects.push(Effect::Gone(key)),
-            (Some((false, _)), None | Some(false)) => self.effects.push(Effect::Ended(after.task, id)),
-            (None, None | Some(false)) | (Some((false, _)), Some(true)) => {}
+        match (was, old_key, begins) {
+            (None, _, Some(true)) => self.effects.push(Effect::Admitted(Lane::of(&after), id)),
+            (Some(_), Some(_), Some(true)) => self.effects.push(Effect::Begun(id)),
+            (Some(_), Some(key), None | Some(false)) => self.effects.push(Effect::Gone(key)),
+            (Some(_), None, None | Some(false)) => self.effects.push(Effect::Ended(after.task, id)),
+            (None, _, None | Some(false)) | (Some(_), None, Some(true)) => {}
         }
         let since = |at: Option<Timestamp>, from| {
             // A clock that was set back makes no negative spans.

@@ -153,6 +153,12 @@ impl<T: Tables> Court<'_, T> {
         if after.state().is_waiting() && after.ready_at() <= self.now {
             self.batch.crowded.insert(Lane::of(&after));
         }
+        let was_at_work = before.is_some_and(|run| run.state().is_at_work());
+        match (was_at_work, after.state().is_at_work()) {
+            (false, true) => self.ledger.crews.enter(after.id, self.batch),
+            (true, false) => self.ledger.crews.leave(after.id, self.batch),
+            (false, false) | (true, true) => {}
+        }
         self.batch.put_run(before, after);
         Ok(())
     }

@@ -16,6 +16,7 @@
 
 mod batch;
 mod births;
+mod crews;
 mod edges;
 mod fresh;
 mod heads;

@@ -2,10 +2,11 @@
 //! from the tables at open; changed only by what is durable, except for claims and the places they take.
 
 use super::batch::{Batch, Effect, SessionState};
+use super::crews::Crews;
 use super::fresh::FreshRuns;
 use super::heads::KnownHeads;
 use super::read::{absent, view};
-use super::tables::{Digest, Head, HeadStatus, LaneKind, Meta, OpenKey, OpenMark, Tables};
+use super::tables::{Digest, Head, HeadStatus, Lane, LaneKind, Meta, OpenKey, OpenMark, Tables};
 use crate::error::Error;
 use crate::queue::{FRONT, Item, Queue};
 use crate::store::{Claim, Claims, Session, SoftNote, StoreStats};
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use punctual_clock::IdSequence;
 use punctual_model::overlap::Unfinished;
 use punctual_model::{Run, RunEvent, RunId, Task, TaskId, TaskSpec, Work};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -29,6 +31,10 @@ pub struct Ledger {
     pub(super) queue: Queue,
     /// Runs at work, with what was noted of them; as many as there are workers.
     pub(super) at_work: BTreeMap<RunId, Arc<Run>>,
+    /// How the tables know them.
+    pub(super) crews: Crews,
+    /// Entries of runs at work in the open index, as format 1 has them; the first session makes crews of them.
+    pub(super) of_format_1: Vec<OpenKey>,
     /// Runs that are claimed, as their records are: their start is judged by these.
     pub(super) claimed: BTreeMap<RunId, Arc<Run>>,
     /// Runs that wait, as they were written lately.
@@ -73,6 +79,8 @@ impl Ledger {
         Self {
             queue: Queue::new(now),
             at_work: BTreeMap::new(),
+            crews: Crews::default(),
+            of_format_1: Vec::new(),
             claimed: BTreeMap::new(),
             fresh: FreshRuns::default(),
             heads: KnownHeads::default(),
@@ -91,8 +99,8 @@ impl Ledger {
         }
     }
 
-    /// Rebuilds the state from the tables: one pass over the open index, one record for each run at work. A
-    /// record that cannot be read costs its own run only.
+    /// Rebuilds the state from the tables: one pass over the crews, a record for each run in them, and one pass over
+    /// the open index. A record that cannot be read costs its own run only.
     ///
     /// # Errors
     /// [`Error::Failed`] if the tables do not answer.
@@ -105,6 +113,16 @@ impl Ledger {
         ledger.session.epoch = meta.epoch;
         ledger.highest_id = highest_id;
         ledger.ids.raise_floor(highest_id);
+        let mut failed = None;
+        let mut heads = BTreeMap::new();
+        tables.crews(&mut |crew, runs| match ledger.recall(tables, crew, &runs, &mut heads) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
+        failed.map_or(Ok(()), Err)?;
         let mut failed = None;
         let mut current: Option<(TaskId, Option<Head>)> = None;
         tables.open(None, &mut |key, mark| {
@@ -121,6 +139,45 @@ impl Ledger {
         ledger.close_if_deleted(current);
         ledger.queue.take_stirred();
         Ok(ledger)
+    }
+
+    /// Takes up the runs of a crew that are at work still.
+    fn recall<T: Tables>(
+        &mut self,
+        tables: &T,
+        crew: u64,
+        runs: &[RunId],
+        heads: &mut BTreeMap<TaskId, Option<Head>>,
+    ) -> Result<(), Error> {
+        let (mut working, mut unreadable) = (Vec::new(), 0);
+        for id in runs {
+            match tables.run(*id) {
+                Ok(Some(run)) if run.state().is_at_work() => {
+                    let head = match heads.entry(run.task) {
+                        Entry::Occupied(known) => known.into_mut(),
+                        Entry::Vacant(place) => place.insert(absent(tables.head(run.task))?),
+                    };
+                    working.push(*id);
+                    self.take_up(run, head.as_ref());
+                }
+                Ok(Some(_) | None) => {}
+                Err(Error::Unreadable { .. }) => unreadable += 1,
+                Err(error) => return Err(error),
+            }
+        }
+        self.crews.restore(crew, &working, unreadable);
+        Ok(())
+    }
+
+    /// What is at work has to be ended, or watched further, whatever became of its task's record.
+    fn take_up(&mut self, run: Run, head: Option<&Head>) {
+        let unlimited = || Digest::of(&TaskSpec::new("", Work::shell("")));
+        let digest = head.map_or_else(unlimited, |head| head.digest.clone());
+        self.queue.restore(Lane::of(&run), run.id, &digest);
+        if head.is_some_and(|head| head.status == HeadStatus::Deleted) {
+            self.queue.close(run.task);
+        }
+        self.at_work.insert(run.id, Arc::new(run));
     }
 
     fn reopen<T: Tables>(
@@ -142,12 +199,9 @@ impl Ledger {
         }
         let head = current.as_ref().and_then(|(_, head)| head.as_ref());
         if mark.at_work {
-            // What is at work has to be ended, or watched further, whatever became of its task's record.
             if let Some(run) = absent(tables.run(key.run))?.filter(|run| run.state().is_at_work()) {
-                let unlimited = || Digest::of(&TaskSpec::new("", Work::shell("")));
-                let digest = head.map_or_else(unlimited, |head| head.digest.clone());
-                self.queue.restore(key.lane, run.id, &digest);
-                self.at_work.insert(run.id, Arc::new(run));
+                self.take_up(run, head);
+                self.of_format_1.push(key);
             }
         } else if let Some(head) = head {
             self.queue.add(key.lane, Item::of(key, mark.begun), &head.digest);

@@ -68,6 +68,9 @@ pub trait Tables {
         visit: &mut dyn FnMut(OpenKey, OpenMark) -> ControlFlow<()>,
     ) -> Result<(), Error>;
 
+    /// All crews, by their numbers: runs that began together, of which some may be at work still.
+    fn crews(&self, visit: &mut dyn FnMut(u64, Vec<RunId>) -> ControlFlow<()>) -> Result<(), Error>;
+
     /// Runs beyond `after` in the direction of the scan (exclusive; none means from its beginning).
     fn runs(
         &self,
@@ -109,6 +112,8 @@ pub enum Change<'a> {
     Open(OpenKey, Option<OpenMark>),
     /// An entry of the index of runs by task; `false` deletes it.
     OfTask(TaskId, RunId, bool),
+    /// Runs that began together.
+    Crew(u64, Option<&'a [RunId]>),
 }
 
 /// What is remembered of the store itself. The sequence number of commits belongs to whoever commits.
@@ -282,12 +287,12 @@ impl Lane {
     }
 }
 
-/// Key of the open index, in the order (task, kind, ready, run). Every unfinished run has exactly one entry,
+/// Key of the open index, in the order (task, kind, ready, run). Every waiting run has exactly one entry,
 /// whose key follows from its record ([`OpenKey::of`]); a run that ended has none, or one as long as its hooks are to
-/// be told ([`OpenKey::untold`]).
+/// be told ([`OpenKey::untold`]). A run at work has none: it is in a crew ([`Change::Crew`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OpenKey {
-    /// Where it waits, waited, or would wait.
+    /// Where it waits, or would wait.
     pub lane: Lane,
     /// When it is ready; may lie anywhere in the range of [`Timestamp`].
     pub ready: Timestamp,
@@ -313,7 +318,7 @@ impl OpenKey {
 /// What the open index tells of a run without its record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenMark {
-    /// It is at work; else it waits.
+    /// It is at work; else it waits. Only a store of format 1 has such entries.
     pub at_work: bool,
     /// It has been started at least once.
     pub begun: bool,

@@ -19,6 +19,11 @@ impl<T: Tables> Court<'_, T> {
         let epoch = meta.epoch + 1;
         self.batch.meta = Some(Meta { epoch, id_floor });
         self.batch.session = Some(SessionState { epoch, closed: false });
+        for mark in std::mem::take(&mut self.ledger.of_format_1) {
+            self.batch.open.insert(mark, None);
+            self.ledger.crews.enter(mark.run, self.batch);
+        }
+        self.ledger.crews.sweep(self.batch);
         Session { node, epoch, id_floor }
     }
 

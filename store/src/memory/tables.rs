@@ -18,6 +18,7 @@ pub(super) struct MemoryTables {
     keys: BTreeMap<(TaskId, String), RunId>,
     open: BTreeMap<OpenKey, OpenMark>,
     of_task: BTreeMap<TaskId, BTreeSet<RunId>>,
+    crews: BTreeMap<u64, Vec<RunId>>,
     /// Number of commits.
     pub(super) sequence: u64,
     /// Runs, heads and the definitions of tasks that a test has made unreadable.
@@ -46,6 +47,7 @@ impl MemoryTables {
             Change::Name(kind, name, id) => set(&mut self.names, (kind.clone(), name.to_owned()), id),
             Change::Key(task, key, run) => set(&mut self.keys, (task, key.to_owned()), run),
             Change::Open(key, mark) => set(&mut self.open, key, mark),
+            Change::Crew(crew, runs) => set(&mut self.crews, crew, runs.map(<[_]>::to_vec)),
             Change::OfTask(task, run, true) => {
                 self.of_task.entry(task).or_default().insert(run);
             }
@@ -136,6 +138,11 @@ impl Tables for MemoryTables {
     ) -> Result<(), Error> {
         let from = from.map_or(Bound::Unbounded, Bound::Included);
         walk(self.open.range((from, Bound::Unbounded)), false, |(key, mark)| visit(*key, *mark));
+        Ok(())
+    }
+
+    fn crews(&self, visit: &mut dyn FnMut(u64, Vec<RunId>) -> ControlFlow<()>) -> Result<(), Error> {
+        walk(self.crews.iter(), false, |(crew, runs)| visit(*crew, runs.clone()));
         Ok(())
     }
 
