@@ -14,7 +14,7 @@ use std::time::Duration;
 /// An executor that has no free worker and writes down everything it is given.
 fn mocked(fed: &Arc<Mutex<Vec<Dispatch>>>) -> Arc<dyn Executor> {
     let mut executor = MockExecutor::new();
-    executor.expect_reserve().returning(|_| Reservation::none());
+    executor.expect_reserve().returning(|_, _| Reservation::none());
     let due = Arc::clone(fed);
     executor.expect_execute().returning(move |batch, _| {
         due.lock().expect("the list").extend(batch);

@@ -9,7 +9,7 @@ use punctual_clock::{Clock, IdGenerator, SystemClock, VirtualClock};
 use punctual_coordinator::{Coordinator, NoOutput, Parts};
 use punctual_executor::{Asked, Dispatch, Error, Executor, Reservation, RunPromise};
 use punctual_model::schedule::Every;
-use punctual_model::{CancelWhy, Overlap, Run, RunId, Schedule, TaskSpec, Work};
+use punctual_model::{CancelWhy, Overlap, Run, RunId, Schedule, Task, TaskSpec, Work};
 use punctual_scheduler::Scheduler;
 use punctual_scheduler::schedule::Zone;
 use punctual_store::fjall::{FjallStore, Options};
@@ -30,7 +30,7 @@ struct Sink {
 
 #[async_trait]
 impl Executor for Sink {
-    async fn reserve(&self, _wanted: usize) -> Reservation {
+    fn reserve(&self, _task: &Task, _wanted: usize) -> Reservation {
         Reservation::none()
     }
 

@@ -136,7 +136,7 @@ async fn accept(core: &Core, task: Arc<Task>, run: Run) -> Result<Accepted, Erro
     let wanted = usize::from(run.state() == RunState::Queued);
     let reservation = match wanted {
         0 => Reservation::none(),
-        wanted => parts.executor.reserve(wanted).await,
+        wanted => parts.executor.reserve(&task, wanted),
     };
     let asked = run.idempotency_key.is_some().then(|| run.clone());
     crash_point("coordinator.before_enqueue");

@@ -26,8 +26,9 @@ pub struct Dispatch {
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Executor: Send + Sync {
-    /// Sets up to `wanted` free workers aside. Never waits; dropping the answer gives them back.
-    async fn reserve(&self, wanted: usize) -> Reservation;
+    /// Sets up to `wanted` free workers aside that can do the work of this task. Never waits; dropping the answer gives
+    /// them back.
+    fn reserve(&self, task: &Task, wanted: usize) -> Reservation;
 
     /// Starts what is claimed and wakes the claimers for the rest.
     async fn execute(&self, batch: Vec<Dispatch>, reservation: Reservation) -> Result<(), Error>;

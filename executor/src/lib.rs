@@ -51,5 +51,5 @@ pub use pool::{Pool, PoolBuilder, StopReport};
 #[cfg(feature = "mock")]
 pub use promise::MockRunPromise;
 pub use promise::{RunPromise, Told};
-pub use reservation::Reservation;
+pub use reservation::{GiveBack, Reservation};
 pub use seats::{Limits, Workers};

@@ -12,14 +12,13 @@ use crate::asked::{self, Asked};
 use crate::attempt::Job;
 use crate::claimer::Claimer;
 use crate::counters::{Counters, Figures};
-use crate::driver::Class;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::executor::{Dispatch, Executor};
 use crate::output::Outputs;
 use crate::promise::RunPromise;
 use crate::promises::{self, Promise};
-use crate::reservation::Reservation;
+use crate::reservation::{GiveBack, Reservation};
 use crate::resume;
 use crate::seats::Seat;
 use crate::teller;
@@ -38,6 +37,8 @@ pub struct Pool {
     engine: Arc<Engine>,
     ready: Arc<Notify>,
     claimer: Mutex<Option<JoinHandle<()>>>,
+    /// Where reservations go back to.
+    give_back: GiveBack,
 }
 
 impl Pool {
@@ -47,7 +48,9 @@ impl Pool {
     }
 
     fn over(engine: Arc<Engine>, ready: Arc<Notify>) -> Self {
-        Self { engine, ready, claimer: Mutex::new(None) }
+        let seats = Arc::clone(&engine.seats);
+        let give_back: GiveBack = Arc::new(move |class, count| seats.give(class, count));
+        Self { engine, ready, claimer: Mutex::new(None), give_back }
     }
 
     /// Opens the queue: from now on ready runs are claimed. Called once what an earlier session had begun is
@@ -122,9 +125,7 @@ impl Pool {
                 // Handed over twice is handed over once.
                 let Some(working) = working else { continue };
                 let class = engine.class(&dispatch.task.clone().of_run(&dispatch.run));
-                let seat = if reservation.take() {
-                    // A reserved place is a seat of each class, since nobody knew which it would be.
-                    engine.seats.give(other(class), 1);
+                let seat = if reservation.take(class) {
                     Seat::taken(&engine.seats, class)
                 } else {
                     Seat::force(&engine.seats, class)
@@ -136,13 +137,6 @@ impl Pool {
         // The rest waits for its claim. Waking the claimer for nothing costs one look.
         engine.wake.notify_one();
         Ok(())
-    }
-}
-
-fn other(class: Class) -> Class {
-    match class {
-        Class::InProcess => Class::Process,
-        Class::Process => Class::InProcess,
     }
 }
 
@@ -160,19 +154,13 @@ impl fmt::Debug for Pool {
 
 #[async_trait]
 impl Executor for Pool {
-    async fn reserve(&self, wanted: usize) -> Reservation {
-        let seats = &self.engine.seats;
-        if wanted == 0 || self.engine.stopping.is_raised() {
+    fn reserve(&self, task: &Task, wanted: usize) -> Reservation {
+        let engine = &self.engine;
+        if wanted == 0 || engine.stopping.is_raised() {
             return Reservation::none();
         }
-        let processes = seats.take(Class::Process, wanted);
-        let count = seats.take(Class::InProcess, processes);
-        seats.give(Class::Process, processes - count);
-        let back = Arc::clone(seats);
-        Reservation::new(count, move |count| {
-            back.give(Class::Process, count);
-            back.give(Class::InProcess, count);
-        })
+        let class = engine.class(task);
+        Reservation::new(class, engine.seats.take(class, wanted), &self.give_back)
     }
 
     async fn execute(&self, batch: Vec<Dispatch>, reservation: Reservation) -> Result<(), Error> {

@@ -196,9 +196,8 @@ impl RunStore for FaultyStore {
         &self,
         session: &Session,
         dues: Vec<Materialise>,
-        reserved: usize,
     ) -> Result<Vec<Materialised>, Error> {
-        self.write("materialise", self.inner.materialise(session, dues, reserved)).await
+        self.write("materialise", self.inner.materialise(session, dues)).await
     }
 
     async fn enqueue(

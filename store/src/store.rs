@@ -198,6 +198,8 @@ pub struct Materialise {
     pub births: Vec<Run>,
     /// Unfinished runs that end so that a birth can take their place.
     pub replaces: Vec<RunId>,
+    /// How many workers are set aside for the births.
+    pub reserved: usize,
 }
 
 /// What became of a [`Materialise`].
@@ -357,17 +359,16 @@ pub struct RunFilter {
 #[async_trait]
 pub trait RunStore: Send + Sync {
     /// Stores the records of dues with their checkpoints; each entry is all or nothing, in one commit for all.
-    /// Of the births that are ready, up to `reserved` become `Starting` at once, as [`Self::claim`] would
+    /// Of an entry's births that are ready, up to `reserved` become `Starting` at once, as [`Self::claim`] would
     /// choose them (limits, order); such a birth's edge is durable with the birth itself.
     async fn materialise(
         &self,
         session: &Session,
         dues: Vec<Materialise>,
-        reserved: usize,
     ) -> Result<Vec<Materialised>, Error>;
 
-    /// Accepts manual, retried and resumed runs, with their idempotency keys in the same commit; `reserved` as
-    /// in [`Self::materialise`].
+    /// Accepts manual, retried and resumed runs, with their idempotency keys in the same commit. Of those that are
+    /// ready, up to `reserved` become `Starting` at once, as in [`Self::materialise`].
     async fn enqueue(
         &self,
         session: &Session,

@@ -20,7 +20,7 @@ fn promise(run: RunId) -> Arc<dyn RunPromise> {
 /// Writes down what it is fed and has no worker for any of it.
 fn executor(fed: &Fed, canceled: &Arc<Mutex<Vec<RunId>>>) -> MockExecutor {
     let mut mock = MockExecutor::new();
-    mock.expect_reserve().returning(|_| Reservation::none());
+    mock.expect_reserve().returning(|_, _| Reservation::none());
     let seen = Arc::clone(fed);
     mock.expect_execute().returning(move |batch, _| {
         seen.lock().unwrap().extend(batch);

@@ -260,6 +260,7 @@ impl Year {
             checkpoint: covered.max(now) + SignedDuration::from_hours(1),
             births: Vec::new(),
             replaces: Vec::new(),
+            reserved: 0,
         };
         let another = match store.run(run).await {
             Ok(Some(known)) => RunId::new(run.get() + 1).map(|id| Run {
@@ -275,7 +276,7 @@ impl Year {
         let answers = [
             ("put_task", store.put_task(&old, put).await.err()),
             ("delete_task", store.delete_task(&old, task.id, None).await.err()),
-            ("materialise", store.materialise(&old, vec![due], 0).await.err()),
+            ("materialise", store.materialise(&old, vec![due]).await.err()),
             ("enqueue", store.enqueue(&old, another.into_iter().collect(), 0).await.err()),
             ("claim", store.claim(&old, 1).await.err()),
             ("release", store.release(&old, vec![run]).await.err()),

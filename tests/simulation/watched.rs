@@ -144,13 +144,12 @@ impl RunStore for Watched {
         &self,
         session: &Session,
         dues: Vec<Materialise>,
-        reserved: usize,
     ) -> Result<Vec<Materialised>, Error> {
         let dealt: Vec<Dealt> = dues
             .iter()
             .map(|due| Dealt { task: due.task, revision: due.revision, checkpoint: due.checkpoint })
             .collect();
-        let answers = self.heard(self.inner.materialise(session, dues, reserved).await)?;
+        let answers = self.heard(self.inner.materialise(session, dues).await)?;
         let (mut truth, now) = self.truth();
         for (dealt, answer) in dealt.iter().zip(&answers) {
             if let Materialised::Stored { births, replaced } = answer {

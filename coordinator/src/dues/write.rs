@@ -4,7 +4,7 @@ use super::{DueLoop, Room};
 use crate::births::Births;
 use crate::error::Error;
 use crate::known_tasks::Known;
-use punctual_executor::Dispatch;
+use punctual_executor::{Dispatch, Reservation};
 use punctual_faults::crash_point;
 use punctual_model::{CancelWhy, Run, RunState, Task};
 use punctual_store::{self as store, Materialise, Materialised};
@@ -57,12 +57,17 @@ impl DueLoop {
 
     async fn write(&mut self, parts: &[Part]) -> Result<Room, Error> {
         let core = Arc::clone(&self.core);
-        let wanted: usize =
-            parts.iter().map(|part| part.births.runs.iter().filter(|run| is_open(run)).count()).sum();
-        let reservation = core.parts.executor.reserve(wanted).await;
-        let dues = parts.iter().map(materialise).collect();
+        let mut reservation = Reservation::none();
+        let reserved = parts.iter().map(|part| {
+            let wanted = part.births.runs.iter().filter(|run| is_open(run)).count();
+            let held = core.parts.executor.reserve(&part.known.task, wanted);
+            let count = held.count();
+            reservation.join(held);
+            count
+        });
+        let dues = parts.iter().zip(reserved).map(|(part, reserved)| materialise(part, reserved)).collect();
         crash_point("coordinator.before_materialise");
-        let answer = core.parts.store.materialise(&core.parts.session, dues, reservation.count()).await;
+        let answer = core.parts.store.materialise(&core.parts.session, dues).await;
         crash_point("coordinator.after_materialise");
         let answers = match answer {
             Ok(answers) => answers,
@@ -118,7 +123,7 @@ impl DueLoop {
     }
 }
 
-fn materialise(part: &Part) -> Materialise {
+fn materialise(part: &Part, reserved: usize) -> Materialise {
     let Part { known, births } = part;
     Materialise {
         task: known.task.id,
@@ -127,6 +132,7 @@ fn materialise(part: &Part) -> Materialise {
         checkpoint: births.checkpoint,
         births: births.runs.clone(),
         replaces: births.replaces.clone(),
+        reserved,
     }
 }
 

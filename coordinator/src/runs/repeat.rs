@@ -162,7 +162,7 @@ async fn retry_all(core: &Core, task: &Arc<Task>, failed: Vec<Run>) -> Result<Ve
     for chunk in failed.chunks(MAX_PAGE) {
         let retry = |old: &Run| again(core, task, old, Trigger::Retry { of: old.id }, Value::Null);
         let runs: Vec<Run> = chunk.iter().map(retry).collect();
-        let reservation = parts.executor.reserve(runs.len()).await;
+        let reservation = parts.executor.reserve(task, runs.len());
         let answers = parts.store.enqueue(&parts.session, runs, reservation.count()).await;
         let mut batch = Vec::with_capacity(chunk.len());
         for answer in answers.map_err(|error| core.heed(error))? {

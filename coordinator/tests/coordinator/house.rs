@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use punctual_clock::{Clock, IdGenerator, VirtualClock};
 use punctual_coordinator::{Coordinator, Error, OutputRemover, Parts, RunQuery, StartReport, Tasks};
-use punctual_executor::{Dispatch, MockExecutor, MockRunPromise, Reservation, RunPromise};
+use punctual_executor::{Class, Dispatch, GiveBack, MockExecutor, MockRunPromise, Reservation, RunPromise};
 use punctual_model::schedule::{Cron, Every};
 use punctual_model::{
     CancelWhy, CatchUp, CatchUpPolicy, LostWhy, Run, RunEvent, RunId, RunStateName, Schedule, TaskId,
@@ -108,12 +108,10 @@ fn promise(run: RunId) -> Arc<dyn RunPromise> {
 fn executor(fed: &Arc<Fed>, store: &Arc<dyn Store>, session: &Session) -> MockExecutor {
     let mut mock = MockExecutor::new();
     let seen = Arc::clone(fed);
-    mock.expect_reserve().returning(move |wanted| {
+    mock.expect_reserve().returning(move |_, wanted| {
         let seats = *seen.seats.lock().unwrap();
-        match wanted.min(seats) {
-            0 => Reservation::none(),
-            count => Reservation::new(count, |_| {}),
-        }
+        let give_back: GiveBack = Arc::new(|_, _| {});
+        Reservation::new(Class::InProcess, wanted.min(seats), &give_back)
     });
     let seen = Arc::clone(fed);
     mock.expect_execute().returning(move |batch, _| {

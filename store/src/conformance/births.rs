@@ -27,7 +27,15 @@ async fn count(scene: &Scene<'_>, task: &Task) -> usize {
 fn entry(task: &Task, seen: Option<Timestamp>, births: Vec<Run>) -> Materialise {
     let checkpoint = births[0].scheduled_for;
     let (task, revision) = (task.id, task.revision);
-    Materialise { task, revision, seen_checkpoint: seen, checkpoint, births, replaces: Vec::new() }
+    Materialise {
+        task,
+        revision,
+        seen_checkpoint: seen,
+        checkpoint,
+        births,
+        replaces: Vec::new(),
+        reserved: 0,
+    }
 }
 
 pub async fn a_due_has_one_record_and_a_second_look_at_it_is_stale(subject: &mut dyn Subject) {
@@ -80,7 +88,7 @@ pub async fn of_dues_that_race_for_one_checkpoint_one_is_stored(subject: &mut dy
         entry(&other, None, vec![scene.draft_due(&other, due)]),
         entry(&task, None, vec![scene.draft_due(&task, due)]),
     ];
-    let answers = scene.store().materialise(&scene.session, twice, 0).await.unwrap();
+    let answers = scene.store().materialise(&scene.session, twice).await.unwrap();
     assert!(matches!(
         answers[..],
         [Materialised::Stored { .. }, Materialised::Stored { .. }, Materialised::Stale(Some(_))]
@@ -91,7 +99,7 @@ pub async fn of_dues_that_race_for_one_checkpoint_one_is_stored(subject: &mut dy
     for _ in 0..8 {
         let dues = vec![entry(&task, Some(due), vec![scene.draft_due(&task, later)])];
         let (store, session) = (scene.store(), scene.session.clone());
-        racers.spawn(async move { store.materialise(&session, dues, 0).await.unwrap().remove(0) });
+        racers.spawn(async move { store.materialise(&session, dues).await.unwrap().remove(0) });
     }
     let answers = racers.join_all().await;
     let won = answers.iter().filter(|answer| matches!(answer, Materialised::Stored { .. })).count();
@@ -148,8 +156,11 @@ pub async fn a_due_with_a_reserved_worker_starts_at_once_within_every_limit(subj
     let mut later = scene.draft_due(&free, now);
     later.life = Life::born(RunState::Scheduled { at: scene.at(60) });
     let others = vec![later, scene.draft_due(&free, now), scene.draft_due(&free, now)];
-    let dues = vec![entry(&task, None, births), entry(&free, None, others)];
-    let answers = scene.store().materialise(&scene.session, dues, 3).await.unwrap();
+    let dues = vec![
+        Materialise { reserved: 3, ..entry(&task, None, births) },
+        Materialise { reserved: 1, ..entry(&free, None, others) },
+    ];
+    let answers = scene.store().materialise(&scene.session, dues).await.unwrap();
     let states = |answer: &Materialised| match answer {
         Materialised::Stored { births, .. } => {
             births.iter().map(|run| run.state().name()).collect::<Vec<_>>()
@@ -203,10 +214,10 @@ pub async fn a_replaced_run_ends_or_is_asked_to_stop_in_the_same_commit(subject:
     due.replaces = vec![begun.id, waiting.id, ended.id, RunId::new(9).unwrap()];
     let mut stale = due.clone();
     stale.revision = 9;
-    let answer = scene.store().materialise(&scene.session, vec![stale], 0).await.unwrap().remove(0);
+    let answer = scene.store().materialise(&scene.session, vec![stale]).await.unwrap().remove(0);
     assert!(matches!(answer, Materialised::Stale(_)));
     assert_eq!(scene.read(begun.id).await, begun, "a stale due replaces nothing");
-    let answer = scene.store().materialise(&scene.session, vec![due], 0).await.unwrap().remove(0);
+    let answer = scene.store().materialise(&scene.session, vec![due]).await.unwrap().remove(0);
     let Materialised::Stored { replaced, .. } = answer else { panic!("{answer:?}") };
     let states: Vec<_> = replaced.iter().map(|run| (run.id, run.state())).collect();
     let (why, since) = (StopWhy::Replaced, scene.now());

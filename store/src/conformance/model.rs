@@ -209,9 +209,9 @@ impl<'a> World<'a> {
             checkpoint,
             births,
             replaces: Vec::new(),
+            reserved: usize::from(c % 3),
         };
-        let reserved = usize::from(c % 3);
-        let answer = self.scene.store().materialise(&self.scene.session, vec![due], reserved).await.unwrap();
+        let answer = self.scene.store().materialise(&self.scene.session, vec![due]).await.unwrap();
         match &answer[0] {
             Materialised::Stale(Some(current)) => {
                 assert!(stale);

@@ -31,7 +31,7 @@ pub async fn a_later_session_fences_off_every_write_of_an_earlier_one(subject: &
         let store = scene.store();
         assert_eq!(store.put_task(&old, put.clone()).await, Err(fenced.clone()));
         assert_eq!(store.delete_task(&old, task.id, None).await, Err(fenced.clone()));
-        assert_eq!(store.materialise(&old, vec![], 0).await, Err(fenced.clone()));
+        assert_eq!(store.materialise(&old, vec![]).await, Err(fenced.clone()));
         assert_eq!(store.enqueue(&old, vec![run.clone()], 0).await, Err(fenced.clone()));
         assert_eq!(store.claim(&old, 1).await.map(|_| ()), Err(fenced.clone()));
         assert_eq!(store.release(&old, vec![waiting.id]).await, Err(fenced.clone()));

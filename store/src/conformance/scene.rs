@@ -178,8 +178,9 @@ impl<'a> Scene<'a> {
             checkpoint,
             births,
             replaces: Vec::new(),
+            reserved: 0,
         };
-        self.store().materialise(&self.session, vec![due], 0).await.unwrap().remove(0)
+        self.store().materialise(&self.session, vec![due]).await.unwrap().remove(0)
     }
 
     pub async fn claims(&self, max: usize) -> Vec<Claim> {

@@ -234,9 +234,8 @@ impl RunStore for FjallStore {
         &self,
         session: &Session,
         dues: Vec<Materialise>,
-        reserved: usize,
     ) -> Result<Vec<Materialised>, Error> {
-        answer!(self, Materialised, Request::Materialise { session: session.clone(), dues, reserved })
+        answer!(self, Materialised, Request::Materialise { session: session.clone(), dues })
     }
 
     async fn enqueue(

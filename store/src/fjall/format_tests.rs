@@ -2,7 +2,7 @@
 
 use super::conformance_tests::{embedded, options};
 use super::open::open;
-use crate::conformance::{Scene, Subject as _};
+use crate::conformance::Scene;
 use crate::ledger::{Change, OpenKey, OpenMark, Tables as _};
 use fjall::PersistMode;
 use punctual_model::{RunEvent, RunId};
@@ -66,7 +66,7 @@ async fn runs_at_work_in_a_store_of_format_1_are_taken_up_and_end() {
 
     subject.open();
     assert_eq!(stored_format(&subject.path()), "punctual data directory\nformat 2\n");
-    let mut scene = Scene::new(&mut subject).await;
+    let scene = Scene::new(&mut subject).await;
     let epoch = scene.session.epoch;
     let begun = scene.store().begun_before(epoch, None, 10).await.unwrap();
     assert_eq!(begun.iter().map(|run| run.id).collect::<Vec<_>>(), ids);

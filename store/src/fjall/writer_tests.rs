@@ -312,7 +312,7 @@ async fn a_nearly_full_disk_takes_no_new_work_and_still_ends_what_has_begun() {
     let session = Session { epoch: store.open_session("node").await.unwrap().epoch, ..session };
     let full = |answer: Result<(), Error>| assert!(matches!(answer, Err(Error::Full { .. })), "{answer:?}");
     full(store.enqueue(&session, vec![run(101)], 0).await.map(drop));
-    full(store.materialise(&session, Vec::new(), 0).await.map(drop));
+    full(store.materialise(&session, Vec::new()).await.map(drop));
     let put = PutTask { task: Arc::new(task(2)), expect: Expect::Absent, raise_checkpoint: None };
     full(store.put_task(&session, put).await.map(drop));
     let begun = store.run(RunId::new(100).unwrap()).await.unwrap().unwrap();

@@ -17,18 +17,12 @@ impl<T: Tables> Court<'_, T> {
         &mut self,
         session: &Session,
         dues: Vec<Materialise>,
-        mut reserved: usize,
     ) -> Result<Vec<Materialised>, Error> {
         dues.iter().flat_map(|due| &due.births).try_for_each(size::check_run)?;
-        dues.into_iter().map(|due| self.materialise_one(session, due, &mut reserved)).collect()
+        dues.into_iter().map(|due| self.materialise_one(session, due)).collect()
     }
 
-    fn materialise_one(
-        &mut self,
-        session: &Session,
-        due: Materialise,
-        reserved: &mut usize,
-    ) -> Result<Materialised, Error> {
+    fn materialise_one(&mut self, session: &Session, due: Materialise) -> Result<Materialised, Error> {
         let Some(mut head) = absent(self.head(due.task).map(|head| head.cloned()))? else {
             return Ok(Materialised::Stale(None));
         };
@@ -50,7 +44,8 @@ impl<T: Tables> Court<'_, T> {
                 replaced.push(self.wish_end(&run, CancelWhy::Replaced)?);
             }
         }
-        let births = due.births.into_iter().map(|birth| self.bear(session, birth, reserved));
+        let mut reserved = due.reserved;
+        let births = due.births.into_iter().map(|birth| self.bear(session, birth, &mut reserved));
         Ok(Materialised::Stored { births: births.collect::<Result<_, _>>()?, replaced })
     }
 

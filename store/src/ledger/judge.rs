@@ -41,9 +41,9 @@ impl Ledger {
                 court.check(&session)?;
                 court.delete_task(id, revision).map(Answer::TaskDeleted)
             }
-            Request::Materialise { session, dues, reserved } => {
+            Request::Materialise { session, dues } => {
                 court.check(&session)?;
-                court.materialise(&session, dues, reserved).map(Answer::Materialised)
+                court.materialise(&session, dues).map(Answer::Materialised)
             }
             Request::Enqueue { session, runs, reserved } => {
                 court.check(&session)?;

@@ -13,7 +13,7 @@ pub enum Request {
     CloseSession { session: Session },
     PutTask { session: Session, put: PutTask },
     DeleteTask { session: Session, id: TaskId, revision: Option<u64> },
-    Materialise { session: Session, dues: Vec<Materialise>, reserved: usize },
+    Materialise { session: Session, dues: Vec<Materialise> },
     Enqueue { session: Session, runs: Vec<Run>, reserved: usize },
     Transition { session: Session, edges: Vec<Edge> },
     Cancel { session: Session, runs: Vec<(RunId, CancelWhy)> },

@@ -232,9 +232,8 @@ impl RunStore for MemoryStore {
         &self,
         session: &Session,
         dues: Vec<Materialise>,
-        reserved: usize,
     ) -> Result<Vec<Materialised>, Error> {
-        let request = Request::Materialise { session: session.clone(), dues, reserved };
+        let request = Request::Materialise { session: session.clone(), dues };
         answer!(self.write(request), Materialised)
     }
 

@@ -193,7 +193,7 @@ async fn a_cancel_between_the_write_and_the_hand_over_is_heard() {
     let bench = Bench::new().await;
     bench.acts([Act::Hang]);
     let task = bench.handler("report").await;
-    let reservation = bench.pool.reserve(1).await;
+    let reservation = bench.pool.reserve(&task, 1);
     let run = bench.enqueue(vec![bench.run_of(&task)], 1).await.remove(0);
     assert_eq!(run.state(), RunState::Starting);
     bench.pool.cancel(run.id, CancelWhy::Asked).await.unwrap();

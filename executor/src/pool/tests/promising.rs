@@ -127,13 +127,25 @@ async fn a_watch_shows_the_states_and_ends_with_the_final_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reservation_takes_only_seats_that_the_task_can_work_in() {
+    let bench = Bench::with(crate::Limits { in_process: 3, processes: 1 }).await;
+    let handler = bench.handler("report").await;
+    let process = bench.task(TaskSpec::new("backup", Work::shell("true"))).await;
+    let of_handler = bench.pool.reserve(&handler, 5);
+    let of_process = bench.pool.reserve(&process, 5);
+    assert_eq!((of_handler.count(), of_process.count()), (3, 1));
+    drop(of_handler);
+    assert_eq!((bench.pool.reserve(&process, 1).count(), bench.pool.reserve(&handler, 5).count()), (0, 3));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_run_claimed_for_a_reservation_begins_at_once_in_its_seat() {
     let bench = Bench::with(crate::Limits { in_process: 2, processes: 2 }).await;
     bench.acts([Act::run_for(seconds(5))]);
     let task = bench.handler("report").await;
-    let reservation = bench.pool.reserve(5).await;
+    let reservation = bench.pool.reserve(&task, 5);
     assert_eq!(reservation.count(), 2, "as many as there are");
-    assert_eq!(bench.pool.reserve(1).await.count(), 0);
+    assert_eq!(bench.pool.reserve(&task, 1).count(), 0);
     let runs = (0..3).map(|_| bench.run_of(&task)).collect();
     let runs = bench.enqueue(runs, reservation.count()).await;
     let states: Vec<_> = runs.iter().map(|run| run.state().name()).collect();
@@ -151,7 +163,7 @@ async fn a_run_claimed_for_a_reservation_begins_at_once_in_its_seat() {
         assert_eq!(promise.wait().await.unwrap().state(), RunState::Succeeded);
     }
     assert_eq!((bench.driver.started().len(), bench.driver.most_at_once()), (3, 2));
-    assert_eq!(bench.pool.reserve(5).await.count(), 2, "all seats are back");
+    assert_eq!(bench.pool.reserve(&task, 5).count(), 2, "all seats are back");
 }
 
 #[tokio::test(start_paused = true)]
