@@ -63,6 +63,7 @@ impl Claimer {
     /// Claims until the executor stops.
     pub(crate) async fn run(mut self) {
         let (engine, ready) = (Arc::clone(&self.engine), Arc::clone(&self.ready));
+        engine.looks.begin();
         loop {
             // Listen before looking, so that no hint falls between.
             let mut hint = std::pin::pin!(ready.notified());
@@ -82,6 +83,7 @@ impl Claimer {
                     Next::Pause(FULL_PAUSE)
                 }
             };
+            engine.looks.ended(matches!(next, Next::Pause(_)));
             let (until, hints): (Wait, bool) = match next {
                 Next::Now => continue,
                 Next::Hint(None) => (Box::pin(std::future::pending()), true),
@@ -96,9 +98,11 @@ impl Claimer {
                 () = hint, if hints => {}
                 () = until => {}
             }
+            engine.looks.begin();
             // Whoever is ready to run goes first and may free a seat more; if nobody is, nothing is lost.
             tokio::task::yield_now().await;
         }
+        engine.looks.ended(true);
         let kept = self.kept.drain(..).map(|claim| claim.run.id).collect();
         // What cannot be given back is given back by the end of the session.
         let _ = self.give_back(kept).await;

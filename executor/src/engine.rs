@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::flag::Flag;
 use crate::guard::guarded;
 use crate::hook::MakeHook;
+use crate::looks::Looks;
 use crate::output::Outputs;
 use crate::registry::Registry;
 use crate::seats::Seats;
@@ -41,6 +42,8 @@ pub(crate) struct Engine {
     pub(crate) ends: mpsc::UnboundedSender<End>,
     /// Makes the claimer look.
     pub(crate) wake: Arc<Notify>,
+    /// When it has.
+    pub(crate) looks: Looks,
     /// Makes the teller look.
     pub(crate) untold: Notify,
     /// No more claims.
@@ -82,6 +85,7 @@ impl Engine {
             counting,
             ends,
             wake,
+            looks: Looks::default(),
             untold: Notify::new(),
             stopping,
             over,

@@ -30,7 +30,8 @@ pub trait Executor: Send + Sync {
     /// them back.
     fn reserve(&self, task: &Task, wanted: usize) -> Reservation;
 
-    /// Starts what is claimed and wakes the claimers for the rest.
+    /// Starts what is claimed and wakes the claimers for the rest; where that is much, returns once they have looked at
+    /// it, so that a herd is not written faster than it is worked off. Never waits for a free worker.
     async fn execute(&self, batch: Vec<Dispatch>, reservation: Reservation) -> Result<(), Error>;
 
     /// [`Self::execute`], with the promises of the runs, in order.

@@ -23,6 +23,7 @@ mod flag;
 mod guard;
 mod hook;
 pub mod hooks;
+mod looks;
 pub mod output;
 mod pool;
 mod promise;

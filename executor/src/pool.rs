@@ -31,6 +31,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+/// Runs that wait of one batch from which on whoever brings them waits for the claimer: fewer are no herd.
+const MANY: usize = 64;
+
 /// Does the work of one node. Dropped without [`stop`](Self::stop), it ends its work and records nothing more,
 /// as if the process had died.
 pub struct Pool {
@@ -102,8 +105,8 @@ impl Pool {
         Arc::new(Promise::new(Arc::clone(&self.engine), run))
     }
 
-    /// Begins those that are claimed for us already.
-    fn begin(&self, batch: Vec<Dispatch>, mut reservation: Reservation) -> Result<(), Error> {
+    /// Begins those that are claimed for us already; answers how many are.
+    fn begin(&self, batch: Vec<Dispatch>, mut reservation: Reservation) -> Result<usize, Error> {
         let engine = &self.engine;
         engine.check()?;
         let epoch = engine.session.epoch;
@@ -111,6 +114,7 @@ impl Pool {
             dispatch.run.state() == RunState::Starting && dispatch.run.life.epoch == epoch
         };
         let starting: Vec<Dispatch> = batch.into_iter().filter(ours).collect();
+        let begun = starting.len();
         if !starting.is_empty() {
             let entered =
                 engine.registry.enter(starting.iter().map(|dispatch| (dispatch.run.id, dispatch.run.task)));
@@ -136,7 +140,7 @@ impl Pool {
         drop(reservation);
         // The rest waits for its claim. Waking the claimer for nothing costs one look.
         engine.wake.notify_one();
-        Ok(())
+        Ok(begun)
     }
 }
 
@@ -164,7 +168,15 @@ impl Executor for Pool {
     }
 
     async fn execute(&self, batch: Vec<Dispatch>, reservation: Reservation) -> Result<(), Error> {
-        self.begin(batch, reservation)
+        let (all, look) = (batch.len(), self.engine.looks.next());
+        if self.begin(batch, reservation)? + MANY <= all {
+            tokio::select! {
+                biased;
+                () = self.engine.over.raised() => {}
+                () = self.engine.looks.wait(look) => {}
+            }
+        }
+        Ok(())
     }
 
     async fn execute_promised(

@@ -154,6 +154,15 @@ pub trait TaskStore: Send + Sync {
         self.task(id).await
     }
 
+    /// [`Self::task_ahead`] for several, in the order asked for. One that cannot be read costs only itself.
+    async fn tasks_ahead(&self, ids: Vec<TaskId>) -> Vec<Result<Option<StoredTask>, Error>> {
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.push(self.task_ahead(id).await);
+        }
+        found
+    }
+
     /// A revision of a task, also of a deleted one; readable as long as a run refers to it.
     async fn task_revision(&self, id: TaskId, revision: u64) -> Result<Option<Arc<Task>>, Error>;
 

@@ -2,16 +2,10 @@
 
 use super::DueLoop;
 use super::group::Group;
-use crate::engine::Core;
 use crate::error::Error;
 use crate::known_tasks::{Known, KnownTasks};
-use futures_util::{StreamExt, TryStreamExt, stream};
 use punctual_model::TaskId;
 use punctual_store::{self as store, StoredTask};
-use std::sync::Arc;
-
-/// Reads at once for tasks that are not at hand; more would not make one disk faster.
-const READS_AT_ONCE: usize = 32;
 
 impl DueLoop {
     /// The definition that each group's dues were derived from. Dues of any other are derived again.
@@ -29,17 +23,17 @@ impl DueLoop {
             .collect();
         let missing: Vec<TaskId> =
             groups.iter().filter(|(_, known)| known.is_none()).map(|(group, _)| group.task).collect();
-        let core = Arc::clone(&self.core);
-        let read = stream::iter(missing).map(|id| {
-            let core = Arc::clone(&core);
-            async move { settle_unreadable(&core, id, core.parts.store.task(id).await) }
-        });
-        let mut read = read.buffered(READS_AT_ONCE);
+        // They need not be durable yet: nobody hears of them before the write that follows.
+        let mut read = match missing.is_empty() {
+            true => Vec::new(),
+            false => self.core.parts.store.tasks_ahead(missing).await,
+        }
+        .into_iter();
         let mut loaded = Vec::with_capacity(groups.len());
         for (group, known) in groups {
             let known = match known {
                 Some(known) => Some(known),
-                None => match read.try_next().await?.flatten() {
+                None => match self.readable(group.task, read.next().unwrap_or(Ok(None)))? {
                     Some(stored) => self.fresh(&group, stored),
                     None => {
                         self.known.forget(group.task);
@@ -69,20 +63,20 @@ impl DueLoop {
         self.known.put(known.task.id, known.clone());
         known
     }
-}
 
-/// A single record that cannot be read takes its task out of the timetable and nothing else.
-fn settle_unreadable(
-    core: &Core,
-    task: TaskId,
-    answer: Result<Option<StoredTask>, store::Error>,
-) -> Result<Option<StoredTask>, Error> {
-    match answer {
-        Ok(stored) => Ok(stored),
-        Err(error @ store::Error::Unreadable { .. }) => {
-            core.set_aside(task, String::new(), error.to_string());
-            Ok(None)
+    /// A single record that cannot be read takes its task out of the timetable and nothing else.
+    fn readable(
+        &self,
+        task: TaskId,
+        answer: Result<Option<StoredTask>, store::Error>,
+    ) -> Result<Option<StoredTask>, Error> {
+        match answer {
+            Ok(stored) => Ok(stored),
+            Err(error @ store::Error::Unreadable { .. }) => {
+                self.core.set_aside(task, String::new(), error.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(self.core.heed(error)),
         }
-        Err(error) => Err(core.heed(error)),
     }
 }

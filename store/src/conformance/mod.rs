@@ -61,6 +61,7 @@ macro_rules! conformance {
             tasks: ts04_a_deleted_task_is_gone_and_its_id_never_used_again;
             tasks: ts07_paging_visits_each_task_once_in_order_of_creation;
             tasks: a_list_says_of_each_task_what_it_says_alone_after_many_changes_and_deletions;
+            tasks: tasks_that_are_asked_for_together_are_what_each_is_alone;
             tasks: a_start_is_told_of_each_task_what_its_definition_says_about_time;
             tasks: ts11_an_update_is_a_new_revision_conditional_on_the_one_that_was_read;
             tasks: ts13_activation_raises_the_checkpoint_to_its_moment_and_nothing_lowers_it;

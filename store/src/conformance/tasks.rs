@@ -228,6 +228,36 @@ pub async fn a_list_says_of_each_task_what_it_says_alone_after_many_changes_and_
     }
 }
 
+pub async fn tasks_that_are_asked_for_together_are_what_each_is_alone(subject: &mut dyn Subject) {
+    let mut scene = Scene::new(subject).await;
+    let mut ids = Vec::new();
+    for n in 0..100 {
+        let task = scene.task(&format!("t{n}")).await;
+        if n % 3 == 0 {
+            scene.change(&task, |spec| spec.priority = 1).await;
+        }
+        if n % 10 == 0 {
+            assert!(scene.store().delete_task(&scene.session, task.id, None).await.unwrap());
+        }
+        // The next id belongs to nobody.
+        ids.extend([task.id, TaskId::new(scene.id()).unwrap()]);
+    }
+    scene.subject().damage_task(ids[2]).await;
+    scene.subject().damage_definition(ids[4]).await;
+    // In no order, and some twice.
+    let asked: Vec<_> = (0..300).map(|n| ids[n * 77 % ids.len()]).collect();
+    let store = scene.store();
+    let alone = async |id| store.task(id).await;
+    for count in [0, 1, 5, 300] {
+        let together = store.tasks_ahead(asked[..count].to_vec()).await;
+        assert_eq!(together.len(), count);
+        for (id, found) in asked.iter().zip(together) {
+            assert_eq!(found, alone(*id).await, "{id} of {count}");
+        }
+    }
+    assert!(alone(ids[2]).await.is_err() && alone(ids[4]).await.is_err());
+}
+
 /// TS11, too: a checkpoint that is set is stored.
 pub async fn ts13_activation_raises_the_checkpoint_to_its_moment_and_nothing_lowers_it(
     subject: &mut dyn Subject,

@@ -24,6 +24,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
+/// Tasks that are read at once where they are asked for; more take so long that others should not wait for the thread.
+const FEW: usize = 32;
+
 /// A store in a directory of its own, for one process at a time.
 ///
 /// Writes go to one thread, which groups what waits into one synced commit. Reads of single records are made
@@ -120,20 +123,27 @@ impl FjallStore {
         read
     }
 
-    /// Runs a scan where it may take its time.
+    /// Runs a scan where it may take its time, and answers once what it has read is durable.
     async fn scan<T: Send + 'static>(
         &self,
         scan: impl FnOnce(&Shared, Timestamp) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
+        self.durable(self.aside(scan).await).await
+    }
+
+    /// Runs a scan where it may take its time.
+    async fn aside<T: Send + 'static>(
+        &self,
+        scan: impl FnOnce(&Shared, Timestamp) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let (shared, now) = (Arc::clone(&self.shared), self.clock.now());
-        let read = match tokio::runtime::Handle::try_current() {
+        match tokio::runtime::Handle::try_current() {
             Ok(runtime) => runtime.spawn_blocking(move || scan(&shared, now)).await.unwrap_or_else(|error| {
                 Err(Error::Failed { reason: format!("a scan ended early: {error}") })
             }),
             // Without a runtime nobody else waits for this thread.
             Err(_) => scan(&shared, now),
-        };
-        self.durable(read).await
+        }
     }
 
     fn shown(&self, run: Run) -> Run {
@@ -192,6 +202,15 @@ impl TaskStore for FjallStore {
 
     async fn task_ahead(&self, id: TaskId) -> Result<Option<StoredTask>, Error> {
         read::task(&self.shared.core.view(), id)
+    }
+
+    async fn tasks_ahead(&self, ids: Vec<TaskId>) -> Vec<Result<Option<StoredTask>, Error>> {
+        let asked = ids.len();
+        if asked <= FEW {
+            return read::tasks_of(&self.shared.core.view(), &ids);
+        }
+        let found = self.aside(move |shared, _| Ok(read::tasks_of(&shared.core.view(), &ids))).await;
+        found.unwrap_or_else(|error| vec![Err(error); asked])
     }
 
     async fn task_revision(&self, id: TaskId, revision: u64) -> Result<Option<Arc<Task>>, Error> {

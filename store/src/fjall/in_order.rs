@@ -1,52 +1,59 @@
-//! Definitions one after the other in the order of their keys: whoever wants nearly all of them reads on, which costs
+//! Records one after the other in the order of their keys: whoever wants nearly all of them reads on, which costs
 //! a fraction of looking each one up.
 
-use super::key;
 use super::tables::{View, failed};
 use crate::error::Error;
-use fjall::{Iter, UserKey, UserValue};
-use punctual_model::{Task, TaskId};
+use fjall::{Iter, Keyspace, UserKey, UserValue};
 use std::cmp::Ordering;
-use std::sync::Arc;
 
 /// Entries passed over before it looks for what is wanted instead: about as many as a search costs.
 const STRIDE: usize = 16;
+/// After so many searches in a row that were not worth their while each record is looked up: what is wanted lies far
+/// apart. A search for a place to read on from costs several lookups.
+const PATIENCE: u32 = 3;
 
-/// A place among the definitions of a view; it only moves on.
+/// A place in a keyspace of a view; it only moves on.
 pub(super) struct InOrder<'a> {
     view: &'a View<'a>,
+    keyspace: &'a Keyspace,
     entries: Option<Iter>,
     /// The entry at which it stands.
     here: Option<(UserKey, UserValue)>,
+    /// Searches since it last read on.
+    searched: u32,
 }
 
 impl<'a> InOrder<'a> {
-    pub(super) fn of(view: &'a View<'a>) -> Self {
-        Self { view, entries: None, here: None }
+    pub(super) fn of(view: &'a View<'a>, keyspace: &'a Keyspace) -> Self {
+        Self { view, keyspace, entries: None, here: None, searched: 0 }
     }
 
-    /// One revision of a task's definition; of each one that was asked for before, the key is lower.
+    /// The record with this key; those that were asked for before have lower ones.
     ///
     /// # Errors
-    /// As [`crate::ledger::Tables::definition`].
-    pub(super) fn read(&mut self, task: TaskId, revision: u64) -> Result<Option<Arc<Task>>, Error> {
-        let wanted = key::pair(task.get(), revision);
+    /// [`Error::Failed`] if the database does not answer.
+    pub(super) fn read(&mut self, wanted: &[u8]) -> Result<Option<UserValue>, Error> {
+        if self.searched > PATIENCE {
+            return self.view.lookup(self.keyspace, wanted);
+        }
         for _ in 0..STRIDE {
-            let Some((key, value)) = &self.here else { break };
-            match (**key).cmp(&wanted[..]) {
-                Ordering::Less => self.step()?,
-                Ordering::Equal => return self.view.decode_definition(task, revision, key, value).map(Some),
-                Ordering::Greater => return Ok(None),
+            match &self.here {
+                Some((key, _)) if (**key).cmp(wanted) == Ordering::Less => self.step()?,
+                Some(_) => {
+                    self.searched = 0;
+                    return Ok(self.value_of(wanted));
+                }
+                None => break,
             }
         }
-        self.entries = Some(self.view.definitions_from(wanted));
+        self.searched += 1;
+        self.entries = Some(self.view.from(self.keyspace, wanted));
         self.step()?;
-        match &self.here {
-            Some((key, value)) if **key == wanted => {
-                self.view.decode_definition(task, revision, key, value).map(Some)
-            }
-            _ => Ok(None),
-        }
+        Ok(self.value_of(wanted))
+    }
+
+    fn value_of(&self, wanted: &[u8]) -> Option<UserValue> {
+        self.here.as_ref().filter(|(key, _)| **key == *wanted).map(|(_, value)| value.clone())
     }
 
     fn step(&mut self) -> Result<(), Error> {
@@ -58,13 +65,14 @@ impl<'a> InOrder<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::key;
     use super::super::open::open;
     use super::super::options::Options;
-    use super::*;
     use crate::ledger::{Change, Digest, Head, HeadStatus, Tables as _};
     use fjall::PersistMode;
-    use punctual_model::{Owner, TaskProgress, TaskSpec, TaskType, Work};
+    use punctual_model::{Owner, Task, TaskId, TaskProgress, TaskSpec, TaskType, Work};
     use std::ops::ControlFlow;
+    use std::sync::Arc;
 
     fn task(id: u64, revision: u64) -> Arc<Task> {
         Arc::new(Task {
@@ -92,7 +100,7 @@ mod tests {
                 revision: current.revision,
                 oldest_revision: 1,
                 status: if id % 5 == 0 { HeadStatus::Paused } else { HeadStatus::Active },
-                digest: Digest::of(&current.spec),
+                digest: Digest::of(&current.kind, &current.spec),
                 progress: TaskProgress::default(),
                 kept_runs: 0,
                 kept_marks: 0,
@@ -126,6 +134,10 @@ mod tests {
             })
             .unwrap();
             assert_eq!(seen, alone, "after {after:?}");
+            let mut rising = view.rising_heads();
+            for id in (1..=2_003).step_by(3).filter_map(TaskId::new) {
+                assert_eq!(rising(id), view.head(id), "{id}");
+            }
         }
     }
 }

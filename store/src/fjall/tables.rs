@@ -7,7 +7,7 @@ use super::keyspaces::Keyspaces;
 use crate::error::Error;
 use crate::ledger::{Change, Defined, Head, Meta, OpenKey, OpenMark, Quarantine, Tables};
 use crate::record::{self, Unreadable};
-use fjall::{Database, Guard, Keyspace, OwnedWriteBatch, Readable, Snapshot};
+use fjall::{Database, Guard, Keyspace, OwnedWriteBatch, Readable, Snapshot, UserValue};
 use punctual_model::{Run, RunId, Task, TaskId, TaskType};
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
@@ -127,7 +127,7 @@ impl View<'_> {
         key: &[u8],
         decode: impl FnOnce(&[u8]) -> Result<T, Unreadable>,
     ) -> Result<Option<T>, Error> {
-        let Some(value) = self.snapshot.get(keyspace, key).map_err(failed)? else { return Ok(None) };
+        let Some(value) = self.lookup(keyspace, key)? else { return Ok(None) };
         decode(&value).map(Some).map_err(|error| self.core.quarantine.report(kind, key, error))
     }
 
@@ -155,14 +155,18 @@ impl View<'_> {
         Ok(())
     }
 
-    /// All definitions from this key on.
-    pub(super) fn definitions_from(&self, key: [u8; 16]) -> fjall::Iter {
-        let from = (Bound::Included(key), Bound::Unbounded);
-        self.snapshot.range(&self.core.keyspaces.definitions, from)
+    /// The bytes of one record.
+    pub(super) fn lookup(&self, keyspace: &Keyspace, key: &[u8]) -> Result<Option<UserValue>, Error> {
+        self.snapshot.get(keyspace, key).map_err(failed)
+    }
+
+    /// All entries from this key on.
+    pub(super) fn from(&self, keyspace: &Keyspace, key: &[u8]) -> fjall::Iter {
+        self.snapshot.range(keyspace, key..)
     }
 
     /// The definition in this entry.
-    pub(super) fn decode_definition(
+    fn decode_definition(
         &self,
         task: TaskId,
         revision: u64,
@@ -204,9 +208,7 @@ impl Tables for View<'_> {
             return Ok(Some(found));
         }
         let key = key::pair(task.get(), revision);
-        let Some(value) = self.snapshot.get(&self.core.keyspaces.definitions, key).map_err(failed)? else {
-            return Ok(None);
-        };
+        let Some(value) = self.lookup(&self.core.keyspaces.definitions, &key)? else { return Ok(None) };
         let found = self.decode_definition(task, revision, &key, &value)?;
         self.core.definitions.keep(&found);
         Ok(Some(found))
@@ -241,8 +243,24 @@ impl Tables for View<'_> {
     }
 
     fn rising_definitions(&self) -> Box<dyn FnMut(TaskId, u64) -> Defined + '_> {
-        let mut definitions = InOrder::of(self);
-        Box::new(move |task, revision| definitions.read(task, revision))
+        let mut definitions = InOrder::of(self, &self.core.keyspaces.definitions);
+        Box::new(move |task, revision| {
+            let key = key::pair(task.get(), revision);
+            let Some(value) = definitions.read(&key)? else { return Ok(None) };
+            let found = self.decode_definition(task, revision, &key, &value)?;
+            self.core.definitions.keep(&found);
+            Ok(Some(found))
+        })
+    }
+
+    fn rising_heads(&self) -> Box<dyn FnMut(TaskId) -> Result<Option<Head>, Error> + '_> {
+        let mut heads = InOrder::of(self, &self.core.keyspaces.heads);
+        Box::new(move |task| {
+            let key = task.to_key();
+            let Some(value) = heads.read(&key)? else { return Ok(None) };
+            let head = record::decode_head(&value);
+            head.map(Some).map_err(|error| self.core.quarantine.report("head", &key, error))
+        })
     }
 
     fn open(

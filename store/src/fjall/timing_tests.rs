@@ -21,7 +21,7 @@ fn where_a_head_says_nothing_about_time_the_definition_is_asked() {
         let mut spec = TaskSpec::new(format!("t{id}"), Work::handler("h"));
         spec.jitter = Duration::from_secs(id);
         let timing = Timing::from(&spec);
-        let mut digest = Digest::of(&spec);
+        let mut digest = Digest::of(&TaskType::default(), &spec);
         if is_old {
             digest.timing = None;
         }

@@ -1,10 +1,10 @@
 //! New runs: dues with their checkpoints, and runs that somebody asked for. Of those that are ready some start
 //! at once, if the caller has workers for them and the queue finds nobody who comes first.
 
-use super::batch::Effect;
+use super::batch::{Effect, KnownHead};
 use super::judge::Court;
 use super::progress;
-use super::read::{absent, view};
+use super::read::{self, absent, view};
 use super::size;
 use super::tables::{HeadStatus, Lane, Tables};
 use crate::error::Error;
@@ -19,7 +19,29 @@ impl<T: Tables> Court<'_, T> {
         dues: Vec<Materialise>,
     ) -> Result<Vec<Materialised>, Error> {
         dues.iter().flat_map(|due| &due.births).try_for_each(size::check_run)?;
+        self.read_heads(&dues)?;
         dues.into_iter().map(|due| self.materialise_one(session, due)).collect()
+    }
+
+    /// Reads the heads of many tasks that are not known yet in the order in which they lie.
+    fn read_heads(&mut self, dues: &[Materialise]) -> Result<(), Error> {
+        let mut missing: Vec<_> = dues.iter().map(|due| due.task).collect();
+        missing.retain(|task| !self.batch.heads.contains_key(task) && !self.ledger.heads.has(*task));
+        if missing.len() < read::MANY {
+            return Ok(());
+        }
+        missing.sort_unstable();
+        missing.dedup();
+        let mut read = self.tables.rising_heads();
+        for task in missing {
+            match read(task) {
+                Ok(head) => drop(self.batch.heads.insert(task, KnownHead { head, written: false })),
+                // Whoever asks for it by itself is told.
+                Err(Error::Unreadable { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     fn materialise_one(&mut self, session: &Session, due: Materialise) -> Result<Materialised, Error> {

@@ -34,6 +34,7 @@ pub use batch::Batch;
 pub use request::{Answer, Request};
 pub use size::{MAX_KEY_PART, MAX_RECORD};
 pub use state::{Ledger, Settled};
+pub(crate) use tables::kind_name;
 pub use tables::{
     Change, Defined, Digest, Head, HeadStatus, Lane, LaneKind, Meta, OpenKey, OpenMark, Quarantine,
     SharedLimit, Tables,

@@ -10,6 +10,9 @@ use punctual_model::{
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+/// From so many records on they are read in the order of their keys: for fewer a scan costs more than it saves.
+pub(super) const MANY: usize = 64;
+
 /// A record that cannot be read is as good as none, for everybody but who asked for exactly it.
 pub(super) fn absent<V>(read: Result<Option<V>, Error>) -> Result<Option<V>, Error> {
     match read {
@@ -43,6 +46,26 @@ pub fn task<T: Tables>(tables: &T, id: TaskId) -> Result<Option<StoredTask>, Err
         Some(head) => stored(tables, id, head),
         None => Ok(None),
     }
+}
+
+/// Several tasks, in the order asked for; see [`crate::TaskStore::tasks_ahead`].
+pub fn tasks_of<T: Tables>(tables: &T, ids: &[TaskId]) -> Vec<Result<Option<StoredTask>, Error>> {
+    if ids.len() < MANY {
+        return ids.iter().map(|id| task(tables, *id)).collect();
+    }
+    let mut order: Vec<_> = (0..ids.len()).collect();
+    order.sort_unstable_by_key(|place| ids[*place]);
+    let (mut head, mut definition) = (tables.rising_heads(), tables.rising_definitions());
+    let mut found: Vec<_> = ids.iter().map(|_| Ok(None)).collect();
+    for place in order {
+        let id = ids[place];
+        found[place] = head(id).and_then(|head| {
+            let Some(head) = head.filter(|head| head.status != HeadStatus::Deleted) else { return Ok(None) };
+            let task = definition(id, head.revision)?;
+            Ok(task.map(|task| StoredTask { task, progress: head.progress }))
+        });
+    }
+    found
 }
 
 fn stored<T: Tables>(tables: &T, id: TaskId, head: Head) -> Result<Option<StoredTask>, Error> {

@@ -6,7 +6,7 @@ use super::crews::Crews;
 use super::fresh::FreshRuns;
 use super::heads::KnownHeads;
 use super::read::{absent, view};
-use super::tables::{Digest, Head, HeadStatus, Lane, LaneKind, Meta, OpenKey, OpenMark, Tables};
+use super::tables::{Digest, Head, HeadStatus, Lane, LaneKind, Meta, OpenKey, OpenMark, Tables, kind_name};
 use crate::error::Error;
 use crate::queue::{FRONT, Item, Queue};
 use crate::store::{Claim, Claims, Session, SoftNote, StoreStats};
@@ -14,7 +14,7 @@ use crate::tally::{self, Tallies};
 use jiff::Timestamp;
 use punctual_clock::IdSequence;
 use punctual_model::overlap::Unfinished;
-use punctual_model::{Run, RunEvent, RunId, Task, TaskId, TaskSpec, Work};
+use punctual_model::{Run, RunEvent, RunId, Task, TaskId, TaskSpec, TaskType, Work};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -171,7 +171,7 @@ impl Ledger {
 
     /// What is at work has to be ended, or watched further, whatever became of its task's record.
     fn take_up(&mut self, run: Run, head: Option<&Head>) {
-        let unlimited = || Digest::of(&TaskSpec::new("", Work::shell("")));
+        let unlimited = || Digest::of(&TaskType::default(), &TaskSpec::new("", Work::shell("")));
         let digest = head.map_or_else(unlimited, |head| head.digest.clone());
         self.queue.restore(Lane::of(&run), run.id, &digest);
         if head.is_some_and(|head| head.status == HeadStatus::Deleted) {
@@ -273,12 +273,14 @@ impl Ledger {
                 Effect::Missed(count) => self.tallies.missed_dues += count,
                 Effect::Counts(task, step) => {
                     // A head that cannot be read costs the type's name, never the count.
-                    let definition = match head(task) {
-                        Some(head) => tables.definition(task, head.revision).ok().flatten(),
-                        None => None,
-                    };
-                    let kind = definition.as_ref().map_or(tally::OTHER, |task| task.kind.as_str());
-                    self.tallies.of(kind).count(step);
+                    let kind = head(task).and_then(|head| {
+                        let of_definition = || {
+                            let definition = tables.definition(task, head.revision).ok().flatten();
+                            definition.map(|task| kind_name(task.kind.as_str()))
+                        };
+                        head.digest.kind.clone().or_else(of_definition)
+                    });
+                    self.tallies.of(kind.as_deref().unwrap_or(tally::OTHER)).count(step);
                 }
             }
         }

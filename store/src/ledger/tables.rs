@@ -13,7 +13,7 @@ use punctual_model::{
 };
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// The definition that a head names; none if it is not there.
 pub type Defined = Result<Option<Arc<Task>>, Error>;
@@ -58,6 +58,11 @@ pub trait Tables {
     /// on reads on.
     fn rising_definitions(&self) -> Box<dyn FnMut(TaskId, u64) -> Defined + '_> {
         Box::new(|task, revision| self.definition(task, revision))
+    }
+
+    /// Reads heads whose ids rise from one to the next, as [`Self::rising_definitions`].
+    fn rising_heads(&self) -> Box<dyn FnMut(TaskId) -> Result<Option<Head>, Error> + '_> {
+        Box::new(|task| self.head(task))
     }
 
     /// Entries of the open index from this key on (inclusive; none means from the beginning), ascending,
@@ -167,8 +172,8 @@ impl From<TaskStatus> for HeadStatus {
     }
 }
 
-/// What the queue, retention and a start have to know of a definition. Written in the same commit as that, and derived
-/// from it by [`Digest::of`] alone.
+/// What the queue, retention, the counts and a start have to know of a definition. Written in the same commit as that,
+/// and derived from it by [`Digest::of`] alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digest {
     /// The overlap policy is another one than `allow`: at most one unforced run at work.
@@ -191,6 +196,8 @@ pub struct Digest {
     pub on_recovered: bool,
     /// What decides its dues; none in records of builds that did not keep it here. Then the definition tells.
     pub timing: Option<Arc<Timing>>,
+    /// The name of its type, as for `timing`.
+    pub kind: Option<Arc<str>>,
 }
 
 /// A limit that counts the runs of all tasks with the same key.
@@ -205,7 +212,7 @@ pub struct SharedLimit {
 impl Digest {
     /// The digest of a definition.
     #[must_use]
-    pub fn of(spec: &TaskSpec) -> Self {
+    pub fn of(kind: &TaskType, spec: &TaskSpec) -> Self {
         let (own_limit, shared) = match &spec.concurrency {
             None => (None, None),
             Some(concurrency) => match &concurrency.key {
@@ -224,8 +231,15 @@ impl Digest {
             on_recovered: spec.on_recovered.is_some(),
             retention: spec.retention,
             timing: Some(Arc::new(Timing::from(spec))),
+            kind: Some(kind_name(kind.as_str())),
         }
     }
+}
+
+/// The name of a type; that of nearly all tasks is there once.
+pub(crate) fn kind_name(kind: &str) -> Arc<str> {
+    static SYSTEM: LazyLock<Arc<str>> = LazyLock::new(|| TaskType::SYSTEM.into());
+    if kind == TaskType::SYSTEM { Arc::clone(&SYSTEM) } else { kind.into() }
 }
 
 /// Which of a task's lanes. The order is that of the index; it must never change.

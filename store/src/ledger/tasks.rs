@@ -67,7 +67,7 @@ impl<T: Tables> Court<'_, T> {
             revision: task.revision,
             oldest_revision: head.as_ref().map_or(task.revision, |head| head.oldest_revision),
             status: task.spec.status.into(),
-            digest: Digest::of(&task.spec),
+            digest: Digest::of(&task.kind, &task.spec),
             progress: progress.clone(),
             kept_runs: head.as_ref().map_or(0, |head| head.kept_runs),
             kept_marks: head.as_ref().map_or(0, |head| head.kept_marks),

@@ -29,6 +29,7 @@ fn plain() -> Digest {
         pause_after: None,
         retention: Retention::default(),
         timing: None,
+        kind: None,
     }
 }
 

@@ -4,11 +4,11 @@ use super::code::{StateCode, StatusCode};
 use super::time::Nanos;
 use super::timing::TimingField;
 use super::{Unreadable, from_cbor, to_cbor};
-use crate::ledger::{Digest, Head, SharedLimit};
+use crate::ledger::{Digest, Head, SharedLimit, kind_name};
 use jiff::Timestamp;
 use minicbor::{Decode, Encode};
 use punctual_model::task::Retention;
-use punctual_model::{RunId, TaskProgress};
+use punctual_model::{RunId, TaskProgress, TaskType};
 use std::time::Duration;
 
 /// The record of a head.
@@ -42,6 +42,9 @@ struct HeadTwin {
     history_from: Option<u64>,
     #[n(8)]
     timing: Option<TimingField>,
+    /// The name of the task's type; empty for the one that nearly all have.
+    #[n(9)]
+    kind: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Encode, Decode)]
@@ -121,6 +124,7 @@ impl From<&Head> for HeadTwin {
             on_failure,
             on_recovered,
             timing,
+            kind,
         } = &head.digest;
         Self {
             revision: head.revision,
@@ -146,6 +150,9 @@ impl From<&Head> for HeadTwin {
             progress: ProgressTwin::from(&head.progress),
             history_from: head.history_from.map(RunId::get),
             timing: timing.is_some().then(|| TimingField(timing.clone())),
+            kind: kind
+                .as_deref()
+                .map(|kind| if kind == TaskType::SYSTEM { String::new() } else { kind.into() }),
         }
     }
 }
@@ -174,6 +181,7 @@ impl TryFrom<HeadTwin> for Head {
                 on_failure: digest.on_failure.unwrap_or_default(),
                 on_recovered: digest.on_recovered.unwrap_or_default(),
                 timing: twin.timing.and_then(|TimingField(timing)| timing),
+                kind: twin.kind.map(|kind| kind_name(if kind.is_empty() { TaskType::SYSTEM } else { &kind })),
             },
             progress: twin.progress.try_into()?,
             kept_runs: twin.kept_runs,

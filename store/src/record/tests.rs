@@ -46,6 +46,11 @@ fn records_of_version_1_are_read_and_written_byte_for_byte() {
             let back = decode_head(&record) == Ok(timed_head());
             (record, back)
         }),
+        ("head-typed".to_owned(), {
+            let record = encode_head(&typed_head());
+            let back = decode_head(&record) == Ok(typed_head());
+            (record, back)
+        }),
         ("meta".to_owned(), {
             let meta = Meta { epoch: 12, id_floor: run_id(Duration::ZERO).get() };
             let record = encode_meta(meta);

@@ -2,10 +2,12 @@ use super::bench::{Bench, at, seconds};
 use crate::Limits;
 use crate::claimer::Claimer;
 use crate::driver::Class;
+use crate::executor::{Dispatch, Executor as _};
+use crate::reservation::Reservation;
 use crate::scripted::Act;
 use crate::seats::Seat;
 use punctual_model::{RunState, Task, TaskSpec, Work};
-use punctual_store::{Expect, PutTask, RunStore as _, TaskStore as _};
+use punctual_store::{Expect, HistoryStore as _, PutTask, RunStore as _, TaskStore as _};
 use std::sync::Arc;
 
 #[tokio::test(start_paused = true)]
@@ -78,6 +80,29 @@ async fn a_class_without_seats_delays_no_other() {
     bench.pass(seconds(400)).await;
     assert_eq!(bench.driver.started().iter().filter(|name| *name == "process").count(), 5);
     assert_eq!(bench.driver.most_at_once(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_brings_a_herd_waits_for_a_look_and_never_for_a_seat() {
+    let bench = Bench::with(Limits { in_process: 2, processes: 1 }).await;
+    bench.act_of("handler", Act::Hang);
+    let handler = bench.handler("handler").await;
+    let bring = async || {
+        let runs = (0..200).map(|_| bench.run_of(&handler)).collect();
+        let runs = bench.enqueue(runs, 0).await;
+        let batch = runs.into_iter().map(|run| Dispatch { run, task: Arc::clone(&handler) }).collect();
+        bench.pool.execute(batch, Reservation::none()).await.unwrap();
+    };
+    // So that the claimer has begun.
+    bench.settle().await;
+    bring().await;
+    assert_eq!(bench.store.stats().at_work, 2, "the claimer has looked");
+    // All seats are taken, and stay so.
+    bring().await;
+    // There is no claimer any more.
+    bench.pool.abandon();
+    let batch = vec![Dispatch { run: bench.run_of(&handler), task: handler }; 200];
+    assert!(bench.pool.execute(batch, Reservation::none()).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

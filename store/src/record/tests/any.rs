@@ -2,7 +2,7 @@
 
 use super::samples::{NOON, all_states, full_head};
 use super::*;
-use crate::ledger::Digest;
+use crate::ledger::{Digest, kind_name};
 use jiff::{SignedDuration, Timestamp};
 use proptest::collection::vec;
 use proptest::option;
@@ -221,8 +221,10 @@ proptest! {
         age in any::<Duration>(),
         from in option::of(1u64..),
         timing in option::of(timing()),
+        kind in option::of("[a-z]{1,9}|system"),
     ) {
         let mut head = full_head();
+        head.digest.kind = kind.map(|kind| kind_name(&kind));
         let (revision, kept_runs, serial, priority, rate) = numbers;
         head.revision = revision;
         head.kept_runs = kept_runs;

@@ -212,9 +212,19 @@ pub(super) fn full_task() -> Task {
     }
 }
 
-/// A head that keeps what decides the dues of its task.
+/// A head that knows the type of its task.
+pub(super) fn typed_head() -> Head {
+    Head { digest: digest(), ..full_head() }
+}
+
+/// A head that keeps what decides the dues of its task, of a build that kept no type.
 pub(super) fn timed_head() -> Head {
-    Head { digest: Digest::of(&full_task().spec), ..full_head() }
+    Head { digest: Digest { kind: None, ..digest() }, ..full_head() }
+}
+
+fn digest() -> Digest {
+    let task = full_task();
+    Digest::of(&task.kind, &task.spec)
 }
 
 /// A head that uses every field of the first layout.
@@ -224,7 +234,7 @@ pub(super) fn full_head() -> Head {
         revision: 4,
         oldest_revision: 2,
         status: HeadStatus::Paused,
-        digest: Digest { timing: None, ..Digest::of(&full_task().spec) },
+        digest: Digest { timing: None, kind: None, ..digest() },
         progress: TaskProgress {
             checkpoint: at(0),
             latest_scheduled: at(1),
