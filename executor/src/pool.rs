@@ -113,6 +113,7 @@ impl Pool {
         let ours = |dispatch: &Dispatch| {
             dispatch.run.state() == RunState::Starting && dispatch.run.life.epoch == epoch
         };
+        let all = batch.len();
         let starting: Vec<Dispatch> = batch.into_iter().filter(ours).collect();
         let begun = starting.len();
         if !starting.is_empty() {
@@ -138,8 +139,10 @@ impl Pool {
             }
         }
         drop(reservation);
-        // The rest waits for its claim. Waking the claimer for nothing costs one look.
-        engine.wake.notify_one();
+        // The rest waits for its claim. A look for nothing keeps the writer from the ends of those that have begun.
+        if begun < all {
+            engine.wake.notify_one();
+        }
         Ok(begun)
     }
 }
