@@ -24,9 +24,12 @@ def installer(program):
     return install
 
 
-def command(program):
+def command(program, most=None):
+    """The call of a program; `most` are the jobs that it can have waiting."""
+
     def command(address, sizes):
         path = PLACE / "release" / program
-        return [str(path), address, str(sizes.drained), str(sizes.singles), str(sizes.seconds)]
+        drained = min(sizes.drained, most or sizes.drained)
+        return [str(path), address, str(drained), str(sizes.singles), str(sizes.seconds)]
 
     return command

@@ -22,6 +22,7 @@ mod fresh;
 mod heads;
 mod history;
 mod judge;
+mod opening;
 mod progress;
 pub mod read;
 mod request;

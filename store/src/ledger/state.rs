@@ -6,7 +6,7 @@ use super::crews::Crews;
 use super::fresh::FreshRuns;
 use super::heads::KnownHeads;
 use super::read::{absent, view};
-use super::tables::{Digest, Head, HeadStatus, Lane, LaneKind, Meta, OpenKey, OpenMark, Tables, kind_name};
+use super::tables::{HeadStatus, Meta, OpenKey, Tables, kind_name};
 use crate::error::Error;
 use crate::queue::{FRONT, Item, Queue};
 use crate::store::{Claim, Claims, Session, SoftNote, StoreStats};
@@ -14,8 +14,7 @@ use crate::tally::{self, Tallies};
 use jiff::Timestamp;
 use punctual_clock::IdSequence;
 use punctual_model::overlap::Unfinished;
-use punctual_model::{Run, RunEvent, RunId, Task, TaskId, TaskSpec, TaskType, Work};
-use std::collections::btree_map::Entry;
+use punctual_model::{Run, RunEvent, RunId, Task, TaskId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -96,124 +95,6 @@ impl Ledger {
             commits: 0,
             requests: 0,
             tallies: Tallies::default(),
-        }
-    }
-
-    /// Rebuilds the state from the tables: one pass over the crews, a record for each run in them, and one pass over
-    /// the open index. A record that cannot be read costs its own run only.
-    ///
-    /// # Errors
-    /// [`Error::Failed`] if the tables do not answer.
-    pub fn open<T: Tables>(tables: &T, now: Timestamp) -> Result<Self, Error> {
-        let meta = absent(tables.meta())?.unwrap_or_default();
-        let (task, run) = tables.last_ids()?;
-        let highest_id = task.map_or(0, TaskId::get).max(run.map_or(0, RunId::get)).max(meta.id_floor);
-        let mut ledger = Self::empty(now);
-        ledger.meta = meta;
-        ledger.session.epoch = meta.epoch;
-        ledger.highest_id = highest_id;
-        ledger.ids.raise_floor(highest_id);
-        let mut failed = None;
-        let mut heads = BTreeMap::new();
-        tables.crews(&mut |crew, runs| match ledger.recall(tables, crew, &runs, &mut heads) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        })?;
-        failed.map_or(Ok(()), Err)?;
-        let mut failed = None;
-        let mut current: Option<(TaskId, Option<Head>)> = None;
-        tables.open(None, &mut |key, mark| {
-            let step = ledger.reopen(tables, key, mark, &mut current);
-            step.map_or_else(
-                |error| {
-                    failed = Some(error);
-                    ControlFlow::Break(())
-                },
-                ControlFlow::Continue,
-            )
-        })?;
-        failed.map_or(Ok(()), Err)?;
-        ledger.close_if_deleted(current);
-        ledger.queue.take_stirred();
-        Ok(ledger)
-    }
-
-    /// Takes up the runs of a crew that are at work still.
-    fn recall<T: Tables>(
-        &mut self,
-        tables: &T,
-        crew: u64,
-        runs: &[RunId],
-        heads: &mut BTreeMap<TaskId, Option<Head>>,
-    ) -> Result<(), Error> {
-        let (mut working, mut unreadable) = (Vec::new(), 0);
-        for id in runs {
-            match tables.run(*id) {
-                Ok(Some(run)) if run.state().is_at_work() => {
-                    let head = match heads.entry(run.task) {
-                        Entry::Occupied(known) => known.into_mut(),
-                        Entry::Vacant(place) => place.insert(absent(tables.head(run.task))?),
-                    };
-                    working.push(*id);
-                    self.take_up(run, head.as_ref());
-                }
-                Ok(Some(_) | None) => {}
-                Err(Error::Unreadable { .. }) => unreadable += 1,
-                Err(error) => return Err(error),
-            }
-        }
-        self.crews.restore(crew, &working, unreadable);
-        Ok(())
-    }
-
-    /// What is at work has to be ended, or watched further, whatever became of its task's record.
-    fn take_up(&mut self, run: Run, head: Option<&Head>) {
-        let unlimited = || Digest::of(&TaskType::default(), &TaskSpec::new("", Work::shell("")));
-        let digest = head.map_or_else(unlimited, |head| head.digest.clone());
-        self.queue.restore(Lane::of(&run), run.id, &digest);
-        if head.is_some_and(|head| head.status == HeadStatus::Deleted) {
-            self.queue.close(run.task);
-        }
-        self.at_work.insert(run.id, Arc::new(run));
-    }
-
-    fn reopen<T: Tables>(
-        &mut self,
-        tables: &T,
-        key: OpenKey,
-        mark: OpenMark,
-        current: &mut Option<(TaskId, Option<Head>)>,
-    ) -> Result<(), Error> {
-        if key.lane.kind == LaneKind::Untold {
-            self.untold.insert(key.run, key);
-            return Ok(());
-        }
-        let task = key.lane.task;
-        if current.as_ref().is_none_or(|(id, _)| *id != task) {
-            let next = (task, absent(tables.head(task))?);
-            let done = current.replace(next);
-            self.close_if_deleted(done);
-        }
-        let head = current.as_ref().and_then(|(_, head)| head.as_ref());
-        if mark.at_work {
-            if let Some(run) = absent(tables.run(key.run))?.filter(|run| run.state().is_at_work()) {
-                self.take_up(run, head);
-                self.of_format_1.push(key);
-            }
-        } else if let Some(head) = head {
-            self.queue.add(key.lane, Item::of(key, mark.begun), &head.digest);
-        }
-        Ok(())
-    }
-
-    fn close_if_deleted(&mut self, task: Option<(TaskId, Option<Head>)>) {
-        if let Some((id, Some(head))) = task
-            && head.status == HeadStatus::Deleted
-        {
-            self.queue.close(id);
         }
     }
 
