@@ -209,7 +209,13 @@ impl TaskStore for FjallStore {
         if asked <= FEW {
             return read::tasks_of(&self.shared.core.view(), &ids);
         }
-        let found = self.aside(move |shared, _| Ok(read::tasks_of(&shared.core.view(), &ids))).await;
+        let read = move |shared: &Shared, _| {
+            let found = read::tasks_of(&shared.core.view(), &ids);
+            // A run that has to wait is claimed soon; what a listing reads is not.
+            found.iter().flatten().flatten().for_each(|stored| shared.core.definitions.keep(&stored.task));
+            Ok(found)
+        };
+        let found = self.aside(read).await;
         found.unwrap_or_else(|error| vec![Err(error); asked])
     }
 

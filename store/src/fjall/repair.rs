@@ -304,7 +304,8 @@ fn read_through(core: &Core) -> Vec<String> {
     let parts = [
         ("tasks", view.heads(None, &mut |_, _| go_on())),
         ("runs", view.runs(None, false, &mut |_| go_on())),
-        ("unfinished runs", view.open(None, &mut |_, _| go_on())),
+        ("waiting runs", view.open(None, &mut |_, _| go_on())),
+        ("runs at work", view.crews(&mut |_, _| go_on())),
     ];
     parts.into_iter().filter_map(|(name, read)| Some(format!("{name}: {}", read.err()?))).collect()
 }

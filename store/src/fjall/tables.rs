@@ -247,9 +247,7 @@ impl Tables for View<'_> {
         Box::new(move |task, revision| {
             let key = key::pair(task.get(), revision);
             let Some(value) = definitions.read(&key)? else { return Ok(None) };
-            let found = self.decode_definition(task, revision, &key, &value)?;
-            self.core.definitions.keep(&found);
-            Ok(Some(found))
+            self.decode_definition(task, revision, &key, &value).map(Some)
         })
     }
 

@@ -27,16 +27,14 @@ impl Ledger {
         ledger.session.epoch = meta.epoch;
         ledger.highest_id = highest_id;
         ledger.ids.raise_floor(highest_id);
-        let mut failed = None;
-        let mut heads = BTreeMap::new();
-        tables.crews(&mut |crew, runs| match ledger.recall(tables, crew, &runs, &mut heads) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
+        let (mut crews, mut heads) = (Vec::new(), BTreeMap::new());
+        tables.crews(&mut |crew, runs| {
+            crews.push((crew, runs));
+            ControlFlow::Continue(())
         })?;
-        failed.map_or(Ok(()), Err)?;
+        for (crew, runs) in crews {
+            ledger.recall(tables, crew, &runs, &mut heads)?;
+        }
         let mut failed = None;
         let mut current: Option<(TaskId, Option<Head>)> = None;
         tables.open(None, &mut |key, mark| {
