@@ -9,6 +9,7 @@ mod error;
 pub mod faulty;
 pub mod fjall;
 mod hints;
+mod history;
 pub mod ledger;
 mod memory;
 mod queue;
