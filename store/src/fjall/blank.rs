@@ -3,6 +3,10 @@
 //! Where it is made it syncs some hundred and fifty times, one after the other, and each of them waits for whatever
 //! else the disk has to do: seconds, beside a build. So it is made in memory, copied, and synced side by side, which
 //! file systems take together. Called by [`super::open`] only; without such memory the database is made in place.
+//!
+//! The journal is left behind, as long as nothing was written to it: one that the database finds it cuts to what is in
+//! it, and then each commit makes the file longer, so that each sync writes its length, too, in another place of the
+//! disk. One that it makes has its full length from the beginning. (Measured with a lone caller: a fifth more runs.)
 
 use super::directory::Directory;
 use super::journals;
@@ -82,11 +86,15 @@ fn copy(from: &Path, to: &Path, copied: &mut Vec<PathBuf>) -> io::Result<()> {
         let (path, target) = (entry.path(), to.join(entry.file_name()));
         if entry.file_type()?.is_dir() {
             copy(&path, &target, copied)?;
-        } else {
-            // As far as it is stored: of a journal without a commit nothing is.
-            journals::copy_unsynced(&path, &target, entry.metadata()?.blocks() * 512)?;
-            copied.push(target);
+            continue;
         }
+        // A file is copied as far as it is stored: of a journal without a commit nothing is.
+        let stored = entry.metadata()?.blocks() * 512;
+        if stored == 0 && path.extension().is_some_and(|extension| extension == "jnl") {
+            continue;
+        }
+        journals::copy_unsynced(&path, &target, stored)?;
+        copied.push(target);
     }
     copied.push(to.to_owned());
     Ok(())
@@ -125,6 +133,17 @@ mod tests {
     }
 
     #[test]
+    fn the_first_journal_has_its_full_length_from_the_beginning() {
+        let root = tempfile::tempdir().unwrap();
+        let opened = open(root.path(), &Options::default()).unwrap();
+        let [journal] = &*journals::list(&opened.directory.database()).unwrap() else {
+            panic!("more than one journal")
+        };
+        let about = journal.path.metadata().unwrap();
+        assert_eq!((about.len(), about.blocks()), (64 << 20, 0));
+    }
+
+    #[test]
     fn a_database_is_the_same_wherever_it_was_made_and_nothing_else_is_left() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let memory = |root: &Path| {
@@ -142,11 +161,12 @@ mod tests {
         drop(opened);
         let _ = fs::remove_file(memory(other.path()));
         assert!(first.contains(Path::new("db/keyspaces/0/current")), "{first:?}");
-        let without_tables = |names: BTreeSet<PathBuf>| -> BTreeSet<PathBuf> {
-            names.into_iter().filter(|name| !name.starts_with("db/keyspaces/0")).collect()
+        // The list of keyspaces may be compacted at any time. A journal is numbered anew where it was made anew.
+        let alike = |names: BTreeSet<PathBuf>| -> BTreeSet<PathBuf> {
+            let names = names.into_iter().filter(|name| !name.starts_with("db/keyspaces/0"));
+            names.filter(|name| name.extension().is_none_or(|extension| extension != "jnl")).collect()
         };
-        // The list of keyspaces may be compacted at any time.
-        assert_eq!(without_tables(first), without_tables(second));
+        assert_eq!(alike(first), alike(second));
         assert!(!memory(one.path()).exists());
         for root in [&one, &other] {
             drop(open(root.path(), &Options::default()).unwrap());

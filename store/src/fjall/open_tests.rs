@@ -65,6 +65,11 @@ pub(super) fn journal(path: &Path) -> (PathBuf, u64) {
     (journal.path.clone(), end)
 }
 
+/// The number of a journal.
+pub(super) fn number(journal: &Path) -> u64 {
+    journal.file_stem().unwrap().to_str().unwrap().parse().unwrap()
+}
+
 pub(super) fn truncate(path: &Path, len: u64) {
     fs::File::options().write(true).open(path).unwrap().set_len(len).unwrap();
 }
@@ -276,13 +281,14 @@ fn of_several_journals_none_may_be_missing() {
 fn an_older_journal_that_ends_early_is_refused_before_the_database_goes_on_with_the_next() {
     let (_folder, path) = crashed();
     let (first, end) = journal(&path);
-    fs::write(path.join("db/1.jnl"), []).unwrap();
+    let number = number(&first);
+    fs::write(journals::path(&path.join("db"), number + 1), []).unwrap();
     let whole = fs::read(&first).unwrap();
     truncate(&first, end - 10);
     let before = content(&path);
     let error = attempt(&path).err().unwrap();
     assert!(matches!(error, OpenError::Damaged { sealed: Some(10), .. }), "{error:?}");
-    assert!(error.to_string().contains("journal 0 cannot be read to its end"), "{error}");
+    assert!(error.to_string().contains(&format!("journal {number} cannot be read to its end")), "{error}");
     let after = content(&path);
     assert!(before.iter().all(|(name, bytes)| after.get(name) == Some(bytes) || name.ends_with("lock")));
     fs::write(&first, whole).unwrap();
