@@ -12,7 +12,7 @@ impl DueLoop {
     pub(super) async fn load(&mut self, groups: Vec<Group>) -> Result<Vec<(Group, Known)>, Error> {
         let at_hand = |group: &Group, known: &mut KnownTasks| {
             let due = group.dues.first()?;
-            known.get(group.task).filter(|known| known.task.revision == due.revision)
+            known.get(&group.task).filter(|known| known.task.revision == due.revision).cloned()
         };
         let groups: Vec<_> = groups
             .into_iter()
@@ -36,7 +36,7 @@ impl DueLoop {
                 None => match self.readable(group.task, read.next().unwrap_or(Ok(None)))? {
                     Some(stored) => self.fresh(&group, stored),
                     None => {
-                        self.known.forget(group.task);
+                        self.known.pop(&group.task);
                         self.core.parts.scheduler.release(group.task);
                         None
                     }

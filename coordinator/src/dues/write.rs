@@ -109,7 +109,7 @@ impl DueLoop {
                 let open = runs.into_iter().filter(is_open);
                 aftermath.to_execute.extend(open.map(|run| Dispatch { run, task: Arc::clone(task) }));
                 aftermath.to_stop.extend(replaced.into_iter().filter(|run| run.state().is_at_work()));
-                self.known.put(id, known);
+                drop(self.known.put(id, known));
             }
             Materialised::Stale(Some(stored)) => {
                 self.core.schedule_or_release(&stored);
@@ -117,7 +117,7 @@ impl DueLoop {
             }
             Materialised::Stale(None) => {
                 self.core.release(id);
-                self.known.forget(id);
+                self.known.pop(&id);
             }
         }
     }

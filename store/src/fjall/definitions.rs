@@ -1,58 +1,43 @@
 //! Definitions that were read lately, so that a claim parses none.
 
+use lru::LruCache;
 use punctual_model::{Task, TaskId};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Most definitions in each of the two generations. A definition takes some kilobytes at most, so this stays
-/// within a few megabytes; more tasks than that are seldom at work at once.
-const GENERATION: usize = 1_000;
+/// Most definitions. One takes some kilobytes at most, so this stays within a few megabytes; more tasks than that are
+/// seldom at work at once.
+const CAPACITY: NonZeroUsize = NonZeroUsize::new(2_000).unwrap();
 
-/// A cache in two generations: what is used survives, the rest goes when the younger one is full.
-#[derive(Debug, Default)]
+/// A cache that gives up what was used longest ago, by task and revision.
+#[derive(Debug)]
 pub(super) struct Definitions {
-    generations: Mutex<Generations>,
+    known: Mutex<LruCache<(TaskId, u64), Arc<Task>>>,
 }
 
-#[derive(Debug, Default)]
-struct Generations {
-    young: HashMap<(TaskId, u64), Arc<Task>>,
-    old: HashMap<(TaskId, u64), Arc<Task>>,
+impl Default for Definitions {
+    fn default() -> Self {
+        Self { known: Mutex::new(LruCache::new(CAPACITY)) }
+    }
 }
 
 impl Definitions {
     pub(super) fn get(&self, task: TaskId, revision: u64) -> Option<Arc<Task>> {
-        let mut generations = self.lock();
-        let key = (task, revision);
-        if let Some(found) = generations.young.get(&key) {
-            return Some(found.clone());
-        }
-        let found = generations.old.remove(&key)?;
-        generations.keep(key, found.clone());
-        Some(found)
+        self.lock().get(&(task, revision)).cloned()
     }
 
     pub(super) fn keep(&self, definition: &Arc<Task>) {
-        self.lock().keep((definition.id, definition.revision), definition.clone());
+        let given_up = self.lock().push((definition.id, definition.revision), definition.clone());
+        // Outside the lock.
+        drop(given_up);
     }
 
     pub(super) fn forget(&self, task: TaskId, revision: u64) {
-        let mut generations = self.lock();
-        generations.young.remove(&(task, revision));
-        generations.old.remove(&(task, revision));
+        drop(self.lock().pop(&(task, revision)));
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Generations> {
-        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Generations {
-    fn keep(&mut self, key: (TaskId, u64), definition: Arc<Task>) {
-        if self.young.len() >= GENERATION {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(key, definition);
+    fn lock(&self) -> MutexGuard<'_, LruCache<(TaskId, u64), Arc<Task>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -82,7 +67,8 @@ mod tests {
             assert!(cache.get(TaskId::new(1).unwrap(), 1).is_some(), "{id}");
         }
         assert!(cache.get(TaskId::new(2).unwrap(), 1).is_none());
-        let generations = cache.lock();
-        assert!(generations.young.len() + generations.old.len() <= 2 * GENERATION);
+        assert_eq!(cache.lock().len(), CAPACITY.get());
+        cache.forget(TaskId::new(1).unwrap(), 1);
+        assert!(cache.get(TaskId::new(1).unwrap(), 1).is_none());
     }
 }
