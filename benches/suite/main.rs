@@ -95,6 +95,8 @@ fn measure(wanted: Wanted) -> Outcome {
             continue;
         }
         for size in scene.sizes(wanted.quick) {
+            // What the last one left to be written or removed would hold up the syncs of this one.
+            rustix::fs::sync();
             let quick = if wanted.quick { "quick" } else { "whole" };
             let mut child = Command::new(std::env::current_exe()?)
                 .args(["--scene", scene.name, &size.to_string(), quick])

@@ -24,7 +24,8 @@ pub(crate) fn write(rows: &Path, page: &Path, front: &Path) -> Outcome {
     let text = std::fs::read_to_string(rows)?;
     let mut lines = text.lines();
     let heading: Heading = serde_json::from_str(lines.next().ok_or("an empty file")?)?;
-    let rows = lines.map(serde_json::from_str).collect::<Result<Vec<Row>, _>>()?;
+    let mut rows = lines.map(serde_json::from_str).collect::<Result<Vec<Row>, _>>()?;
+    rows.sort_by_key(|row| row.figure);
     between_marks(page, &table(&heading, &rows))?;
     between_marks(front, &told(&heading, &rows))
 }

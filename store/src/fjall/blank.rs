@@ -6,7 +6,7 @@
 //!
 //! The journal is left behind, as long as nothing was written to it: one that the database finds it cuts to what is in
 //! it, and then each commit makes the file longer, so that each sync writes its length, too, in another place of the
-//! disk. One that it makes has its full length from the beginning. (Measured with a lone caller: a fifth more runs.)
+//! disk. One that it makes has its full length from the beginning. (Measured with a lone caller: a third more runs.)
 
 use super::directory::Directory;
 use super::journals;
