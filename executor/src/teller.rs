@@ -22,7 +22,7 @@ pub(crate) async fn run(engine: Arc<Engine>) {
     // Those that cannot be told now are not tried again before the next start.
     let mut left = BTreeSet::new();
     loop {
-        match engine.store.untold(AT_ONCE + left.len()).await {
+        match engine.checked(engine.store.untold(AT_ONCE + left.len()).await) {
             Ok(runs) => {
                 for run in runs {
                     if told.len() < AT_ONCE && !left.contains(&run) && told.insert(run) {
@@ -49,12 +49,10 @@ pub(crate) async fn run(engine: Arc<Engine>) {
 /// Tells the hooks of one run, and that they were told.
 async fn tell(engine: Arc<Engine>, run: RunId) -> (RunId, bool) {
     let telling = async {
-        match engine.store.run(run).await {
-            Ok(Some(run)) => attempt::tell_hooks(&engine, run).await?,
-            Ok(None) => {}
-            Err(error) => return Err(error),
+        if let Some(run) = engine.checked(engine.store.run(run).await)? {
+            engine.checked(attempt::tell_hooks(&engine, run).await)?;
         }
-        engine.store.told(&engine.session, vec![run]).await
+        engine.checked(engine.store.told(&engine.session, vec![run]).await)
     };
     let told = guarded(telling).await.map_err(|panic| format!("panicked: {panic}"));
     match told.and_then(|told| told.map_err(|error| error.to_string())) {
