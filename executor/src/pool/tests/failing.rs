@@ -54,6 +54,21 @@ async fn a_failure_of_the_store_stops_everything_and_tells_everybody() {
     bench.pool.idle().await;
 }
 
+/// The teller of hooks is nobody's caller: what it meets must stop the executor all the same.
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_only_the_teller_of_hooks_meets_stops_everything_too() {
+    let bench = Bench::new().await;
+    bench.settle().await;
+    drop(bench.store.crash());
+    bench.settle().await;
+    assert!(!bench.pool.engine.over.is_raised(), "nobody has asked the store");
+    bench.pool.engine.untold.notify_one();
+    bench.settle().await;
+    assert!(bench.pool.engine.over.is_raised());
+    let error = bench.pool.failure().await;
+    assert!(matches!(error, Error::Store(punctual_store::Error::Failed { .. })), "{error}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn work_in_progress_is_told_to_end_when_the_store_fails() {
     let bench = Bench::new().await;
