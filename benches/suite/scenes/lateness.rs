@@ -1,6 +1,6 @@
 //! Figures 6 and 7: from a due time to the first line of the handler, with so many dues each second.
 
-use super::Stage;
+use super::{PACED_ROUNDS, PACED_SECONDS, Stage};
 use crate::report::Row;
 use crate::rounds::Latencies;
 use crate::targets::{Better, Target};
@@ -10,9 +10,7 @@ use punctual::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Long enough that the history of each task is pruned meanwhile, as in life.
-const SECONDS: u64 = 5;
-/// What is kept of each task: little, so that it is soon too much.
+/// What is kept of each task: little, so that histories are pruned from the first round on, as in life.
 const KEPT: u32 = 5;
 
 pub(super) async fn play(stage: Stage) -> Outcome<Vec<Row>> {
@@ -40,21 +38,21 @@ pub(super) async fn play(stage: Stage) -> Outcome<Vec<Row>> {
             .retention(KEPT, Duration::from_secs(86_400))
     };
     engine::create(&punctual.tasks(), size, spec).await?;
-    tokio::time::sleep(2 * second).await;
+    tokio::time::sleep((KEPT + 1) * second).await;
     let (mut ours, mut limits) = (Latencies::default(), Latencies::default());
-    for _ in 0..stage.rounds(3) {
+    for _ in 0..stage.rounds(PACED_ROUNDS) {
         times.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        tokio::time::sleep(Duration::from_secs(SECONDS)).await;
+        tokio::time::sleep(Duration::from_secs(PACED_SECONDS)).await;
         let round = std::mem::take(&mut *times.lock().unwrap_or_else(PoisonError::into_inner));
-        let expected = (size * SECONDS) as usize;
+        let expected = (size * PACED_SECONDS) as usize;
         if round.len() < expected / 10 * 9 {
             return Err(format!("of {expected} dues only {} have run", round.len()).into());
         }
         ours.round(round);
     }
     punctual.stop().await?;
-    for round in 0..stage.rounds(3) {
-        limits.round(bare::timed(&home.path().join(format!("bare{round}")), size, SECONDS)?);
+    for round in 0..stage.rounds(PACED_ROUNDS) {
+        limits.round(bare::timed(&home.path().join(format!("bare{round}")), size, PACED_SECONDS)?);
     }
     let limit = "bare timer thread, one synced write";
     let (figure, p50, p99) = match size {

@@ -17,6 +17,12 @@ use crate::report::Row;
 use std::future::Future;
 use std::pin::Pin;
 
+/// Rounds of a scene that runs at a pace. Many short ones: a disk that stands still for half a second, as that of a rented
+/// machine may every few seconds, spoils the 99th percentile of the round in which it does, and of as few others as can be.
+const PACED_ROUNDS: usize = 9;
+/// Length of each: at a hundred a second still three times as many as a percentile needs.
+const PACED_SECONDS: u64 = 3;
+
 /// Where and how large a scene is played.
 pub(crate) struct Stage {
     pub(crate) place: Place,

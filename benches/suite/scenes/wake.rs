@@ -1,6 +1,6 @@
 //! Figure 5: from a request for a run to the first line of its handler, with little else to do.
 
-use super::Stage;
+use super::{PACED_ROUNDS, PACED_SECONDS, Stage};
 use crate::bare::{Step, Writer};
 use crate::report::Row;
 use crate::rounds::Latencies;
@@ -9,8 +9,6 @@ use crate::{Outcome, engine};
 use punctual::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-const SECONDS: u64 = 5;
 
 /// When a request was made, in seconds.
 #[derive(serde::Deserialize)]
@@ -37,8 +35,8 @@ pub(super) async fn play(stage: Stage) -> Outcome<Vec<Row>> {
     let task = punctual.tasks().create(engine::idle_task("noop")).await?.stored.task.id;
     let (mut ours, mut limits) = (Latencies::default(), Latencies::default());
     let pause = Duration::from_secs_f64(1.0 / stage.size as f64);
-    for round in 0..stage.rounds(3) {
-        for _ in 0..stage.size * SECONDS {
+    for round in 0..stage.rounds(PACED_ROUNDS) {
+        for _ in 0..stage.size * PACED_SECONDS {
             let begun = Instant::now();
             let params = serde_json::json!({ "at": origin.elapsed().as_secs_f64() });
             let request = RunRequest { params, ..RunRequest::default() };
@@ -66,7 +64,7 @@ pub(super) async fn play(stage: Stage) -> Outcome<Vec<Row>> {
 async fn bare(path: &std::path::Path, stage: &Stage, pause: Duration) -> Outcome<Vec<f64>> {
     let (writer, writing) = Writer::start(path)?;
     let mut times = Vec::new();
-    for id in 0..stage.size * SECONDS {
+    for id in 0..stage.size * PACED_SECONDS {
         let begun = Instant::now();
         writer.write(vec![Step::Accept(id)]).await?;
         times.push(tokio::spawn(async move { begun.elapsed().as_secs_f64() * 1e3 }).await?);
