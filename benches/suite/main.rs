@@ -1,7 +1,7 @@
 //! What Punctual can do, each figure beside the limit that the machine sets to it in the same process.
 //!
 //! ```text
-//! cargo bench                            everything, about ten minutes
+//! cargo bench                            everything, a quarter of an hour
 //! cargo bench -- 4 lateness              figures by number, scenes by name
 //! cargo bench -- --quick                 a tenth of the sizes, one round
 //! cargo bench -- --json FILE             the rows as JSON lines too
