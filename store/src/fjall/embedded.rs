@@ -1,6 +1,7 @@
 //! The embedded store as the engine sees it.
 
 use super::journal_sync::JournalSync;
+use super::memtables::Memtables;
 use super::open::{Opened, open};
 use super::open_error::OpenError;
 use super::options::Options;
@@ -59,6 +60,7 @@ impl FjallStore {
         let path = path.as_ref();
         let io = |what| move |source| OpenError::Io { what, path: path.to_owned(), source };
         let journal = JournalSync::open(&directory.database()).map_err(io("open the journal of"))?;
+        let memtables = Memtables::hold(core.keyspaces.clone()).map_err(io("start the freeing thread of"))?;
         let guard = Guard::new(directory, seal);
         let shared = Arc::new(Shared::new(core, guard, journal, ledger, sequence));
         let syncer = Arc::new(Syncer::new(Arc::clone(&shared), Arc::clone(&clock)));
@@ -73,6 +75,7 @@ impl FjallStore {
             space,
             syncer: Arc::clone(&syncer),
             syncing,
+            memtables,
             sequence,
             sealed: (sequence, clock.monotonic()),
         };

@@ -15,6 +15,7 @@ mod journal_sync;
 mod journals;
 mod key;
 mod keyspaces;
+mod memtables;
 mod open;
 mod open_error;
 mod options;

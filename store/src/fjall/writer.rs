@@ -12,6 +12,7 @@
 //! gets [`Error::Failed`] and nothing is tried again.
 
 use super::inbox::Fetched;
+use super::memtables::Memtables;
 use super::seal::Mark;
 use super::shared::Shared;
 use super::space::Space;
@@ -64,6 +65,7 @@ pub(super) struct Writer {
     pub(super) syncer: Arc<Syncer>,
     /// The syncer's thread.
     pub(super) syncing: JoinHandle<()>,
+    pub(super) memtables: Memtables,
     /// The last commit that was written.
     pub(super) sequence: u64,
     /// What the seal says, and when it was written.
@@ -210,6 +212,7 @@ impl Writer {
         }
         changes.for_each(|change| core.took(&change));
         self.sequence = sequence;
+        self.memtables.committed();
         Ok(())
     }
 
