@@ -1,5 +1,5 @@
-//! The embedded store: one directory, one process, one writer thread over the database fjall,
-//! and one that syncs.
+//! The embedded store: one directory, one process, one writer thread over the database fjall, one that syncs, and one that
+//! frees what was flushed.
 //!
 //! Decides what is safe to open ([`OpenError`]), groups writes into synced commits, and turns records and keys
 //! into bytes. Never decides what a write means (the ledger does) nor which run is next (the queue). fjall is
