@@ -93,12 +93,10 @@ fn free(given: &Receiver<Memtable>) {
                 waiting.push(memtable);
                 patience = FIRST_LOOK;
             }
-            Err(RecvTimeoutError::Timeout) => {
-                waiting.retain(|memtable| Arc::strong_count(memtable) > 1);
-                patience = LAST_LOOK.min(2 * patience);
-            }
+            Err(RecvTimeoutError::Timeout) => patience = LAST_LOOK.min(2 * patience),
             Err(RecvTimeoutError::Disconnected) => return,
         }
+        waiting.retain(|memtable| Arc::strong_count(memtable) > 1);
     }
 }
 
