@@ -131,6 +131,27 @@ mod tests {
         thread.join().unwrap();
     }
 
+    /// Notes how many hold another one when it is freed.
+    struct Witness(Weak<()>, Sender<usize>);
+
+    impl Drop for Witness {
+        fn drop(&mut self) {
+            let _ = self.1.send(self.0.strong_count());
+        }
+    }
+
+    #[test]
+    fn what_nobody_else_holds_is_freed_at_once_while_more_is_coming() {
+        let (told, hear) = channel();
+        let (full, given) = channel::<Memtable>();
+        let held = Arc::new(());
+        full.send(Arc::clone(&held) as Memtable).unwrap();
+        full.send(Arc::new(Witness(Arc::downgrade(&held), told))).unwrap();
+        drop(full);
+        free(&given);
+        assert_eq!(hear.recv(), Ok(2), "the one before it was given up first: both at the end");
+    }
+
     /// Two flushes: with the second one the database lets go of what the first one was about.
     fn flush_twice(keyspaces: &Keyspaces) {
         for n in 0..2_u8 {
