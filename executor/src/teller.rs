@@ -49,12 +49,13 @@ pub(crate) async fn run(engine: Arc<Engine>) {
 /// Tells the hooks of one run, and that they were told.
 async fn tell(engine: Arc<Engine>, run: RunId) -> (RunId, bool) {
     let telling = async {
-        if let Some(run) = engine.checked(engine.store.run(run).await)? {
-            engine.checked(attempt::tell_hooks(&engine, run).await)?;
+        if let Some(run) = engine.store.run(run).await? {
+            attempt::tell_hooks(&engine, run).await?;
         }
-        engine.checked(engine.store.told(&engine.session, vec![run]).await)
+        engine.store.told(&engine.session, vec![run]).await
     };
-    let told = guarded(telling).await.map_err(|panic| format!("panicked: {panic}"));
+    let told =
+        guarded(async { engine.checked(telling.await) }).await.map_err(|panic| format!("panicked: {panic}"));
     match told.and_then(|told| told.map_err(|error| error.to_string())) {
         Ok(()) => (run, true),
         Err(error) => {
